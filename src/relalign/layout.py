@@ -1,0 +1,39 @@
+"""Where every artifact lies, in one place (the rules and DVC's stages spell out the same paths)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one dataset's artifacts under the project folder `root`."""
+
+    root: Path
+    dataset: str
+
+    @property
+    def raw(self) -> Path:
+        """What was downloaded and unpacked."""
+        return self.root / "data/raw" / self.dataset
+
+    @property
+    def pairs(self) -> Path:
+        """The checked pairs table."""
+        return self.root / "data/pairs" / self.dataset
+
+    def encoder(self, name: str) -> Path:
+        """A frozen encoder's weights and configuration."""
+        return self.root / "data/encoders" / name
+
+    def features(self, encoder: str) -> Path:
+        """A frozen encoder's features of this dataset."""
+        return self.root / "data/features" / self.dataset / encoder
+
+    @property
+    def results(self) -> Path:
+        """All results on this dataset."""
+        return self.root / "results" / self.dataset
+
+    def run(self, method: str, seed: int) -> Path:
+        """One trained method with one seed: `model/`, `embeddings/`, `evaluation/`, `metrics.json`."""
+        return self.results / method / f"seed{seed}"

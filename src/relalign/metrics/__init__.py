@@ -1,0 +1,1 @@
+"""Retrieval metrics: pure functions, one idea a file."""

@@ -1,0 +1,278 @@
+"""The frozen, typed view of params.yaml: an unknown key, a wrong type or an impossible value names its path.
+
+One class a section. `workflow/schemas/params.schema.yaml` is generated from these classes
+(`relalign schema`) and a test keeps the two equal.
+"""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from relalign.errors import RelalignError
+
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="letters, digits, '_', '.', '-'")
+]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+NonNegativeCount = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, given: Any) -> Any:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        for key in given if isinstance(given, dict) else ():
+            if key not in known:
+                close = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+                raise PydanticCustomError(
+                    "unknown_key", "unknown key; {hint}", {"key": str(key), "hint": hint}
+                )
+        return given
+
+
+class Source(Section):
+    """Where bytes come from, what they must hash to, and on what terms they may be used."""
+
+    url: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    licence: str = "not stated"
+    attribution: str = "not stated"
+
+
+class Dataset(Section):
+    """Images with captions; `reader` names the file in `relalign/datasets/` that understands the sources."""
+
+    reader: Literal["openmoji", "karpathy", "table"]
+    sources: dict[Name, Source]
+
+
+class Validate(Section):
+    """What is accepted as data."""
+
+    on_bad_image: Literal["fail", "skip"] = "skip"
+    on_bad_caption: Literal["fail", "skip"] = "skip"
+    max_pixels: Count = 50_000_000
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=64)] = 2
+
+
+class Encoder(Section):
+    """A frozen encoder: packaged EfficientNet-Lite0, or any `transformers` model by hub name or folder."""
+
+    kind: Literal["efficientnet_lite0", "transformers"]
+    modality: Literal["image", "text"]
+    source: Source | None = None
+    model: str | None = None
+    revision: str | None = None
+    max_tokens: Count = 40
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> "Encoder":
+        if (self.source is None) == (self.model is None):
+            raise ValueError(
+                "give exactly one of 'source' (a package or archive) and 'model' (a hub name or folder)"
+            )
+        return self
+
+
+class Encoders(Section):
+    """Which entry of `encoder` serves each modality."""
+
+    image: Name
+    text: Name
+
+
+class Features(Section):
+    """How features are computed; none of these changes what is computed."""
+
+    batch_size: Count = 32
+    workers: NonNegativeCount = 2
+
+
+class Backbone(Section):
+    """The one model that all trained methods share (see `relalign/backbone.py`)."""
+
+    width: Count = 512
+    embedding_width: Count = 512
+    fusion_layers: Count = 1
+    heads: Count = 8
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class Training(Section):
+    """The budget and schedule that all trained methods share (see `relalign/training.py`)."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: NonNegativeCount = 0
+    epochs: Count = 30
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    learning_rate: Positive = 1e-3
+    warmup: Fraction = 0.1
+    weight_decay: NonNegative = 0.01
+    gradient_clip: Positive = 2.0
+    patience: Count = 8
+    checkpoint_every: Count = 1
+
+
+class Cca(Section):
+    """Regularised linear CCA on pooled features; no gradient step."""
+
+    algorithm: Literal["cca"]
+    regularisation: Positive = 0.1
+    width: Count = 256
+    power: NonNegative = 1.0
+
+
+class Contrastive(Section):
+    """Baseline: contrastive loss with soft targets over equal ids, plus hard-negative matching."""
+
+    algorithm: Literal["contrastive"]
+    temperature: Positive = 0.07
+    matching_weight: NonNegative = 1.0
+
+
+Method = Annotated[Cca | Contrastive, Field(discriminator="algorithm")]
+
+
+class Export(Section):
+    """Embedding export."""
+
+    batch_size: Count = 512
+
+
+class Evaluate(Section):
+    """What is measured on the test split, and how surely."""
+
+    recall_at: tuple[Count, ...] = (1, 5, 10)
+    bootstrap_samples: Count = 1000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+class Report(Section):
+    """The comparison and the page a person reads."""
+
+    baseline: Name = "contrastive"
+
+
+class Tracking(Section):
+    """MLflow: `uri` empty means MLFLOW_TRACKING_URI, or else an sqlite file in the project."""
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = "relalign"
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    dataset: Name
+    methods: Annotated[tuple[Name, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)]
+    datasets: dict[Name, Dataset]
+    validate_: Annotated[Validate, Field(alias="validate")] = Validate()
+    encoders: Encoders
+    encoder: dict[Name, Encoder]
+    features: Features = Features()
+    backbone: Backbone = Backbone()
+    training: Training = Training()
+    method: dict[Name, Method]
+    export: Export = Export()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+    tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Params":
+        wanted = [("dataset", self.dataset, self.datasets, "datasets")]
+        wanted += [("methods", name, self.method, "method") for name in self.methods]
+        wanted += [
+            (f"encoders.{side}", getattr(self.encoders, side), self.encoder, "encoder")
+            for side in ("image", "text")
+        ]
+        for key, name, known, section in wanted:
+            if name not in known:
+                raise ValueError(
+                    f"{key}: '{name}' is not an entry of '{section}' ({', '.join(sorted(known))})"
+                )
+        for side in ("image", "text"):
+            name = getattr(self.encoders, side)
+            if self.encoder[name].modality != side:
+                raise ValueError(f"encoders.{side}: '{name}' is an encoder of {self.encoder[name].modality}s")
+        for key, values in (("methods", self.methods), ("seeds", self.seeds)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{key}: an entry stands twice")
+        if self.report.baseline not in self.methods:
+            raise ValueError(f"report.baseline: '{self.report.baseline}' is not among 'methods'")
+        return self
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, which would otherwise let a later key silently win over an earlier equal one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise RelalignError(
+                    f"{key_node.start_mark.name}: line {key_node.start_mark.line + 1}: '{key}' stands twice."
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _explain(error: Any) -> str:
+    location = [str(part) for part in error["loc"]]
+    if location[:1] == ["method"]:
+        del location[2:3]  # pydantic puts the chosen algorithm here, which is no key of the file
+    if error["type"] == "unknown_key":
+        location.append(error["ctx"]["key"])
+    text = f"{'.'.join(location)}: {error['msg']}".removeprefix(": ").replace("Value error, ", "")
+    given = error.get("input")
+    if isinstance(given, str) and error["type"] in {"float_type", "int_type"}:
+        text += f" (it is the text '{given}'; YAML reads 1.0e-4, not 1e-4, as a number)"
+    return text
+
+
+def load_params(path: Path) -> Params:
+    """Read and check a params file. Raises `RelalignError` with one line for every wrong key."""
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError:
+        raise RelalignError(
+            f"{path} does not exist. Run from the project's folder, or name it with --params."
+        ) from None
+    except yaml.YAMLError as error:
+        raise RelalignError(f"{path} is not valid YAML: {error}") from None
+    return parse_params(raw, origin=str(path))
+
+
+def parse_params(raw: Any, *, origin: str = "params.yaml") -> Params:
+    """Check a mapping as `load_params` does; `origin` names it in errors."""
+    try:
+        # Through JSON, because there strict mode takes a list for a tuple but still refuses "1" for 1.
+        return Params.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise RelalignError("\n".join(f"{origin}: {line}" for line in lines)) from None
+
+
+def params_schema() -> dict[str, Any]:
+    """The JSON schema of params.yaml, for Snakemake's `validate` and for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Params.model_json_schema(by_alias=True),
+    }

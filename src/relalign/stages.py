@@ -1,0 +1,111 @@
+"""The pipeline's stages as commands: `relalign stage train --method covlr --seed 0`.
+
+A stage reads params.yaml, takes its inputs from and puts its outputs to the places of `relalign.layout`,
+and is what both a Snakemake rule and a DVC stage call. The work is done elsewhere; this file only wires it.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from relalign.layout import Layout
+from relalign.params import Params, load_params
+
+
+def _download(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.download import download_dataset
+
+    download_dataset(params.datasets[params.dataset], layout.raw)
+
+
+def _download_encoder(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.encoders import download_encoder
+
+    name = getattr(params.encoders, options.modality)
+    download_encoder(params.encoder[name], layout.encoder(name))
+
+
+def _validate(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.validation import validate_dataset
+
+    validate_dataset(params.datasets[params.dataset], layout.raw, layout.pairs, params.validate_)
+
+
+def _features(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.features import extract_features
+
+    name = getattr(params.encoders, options.modality)
+    extract_features(
+        params.encoder[name],
+        layout.encoder(name),
+        layout.pairs,
+        layout.features(name),
+        params.features,
+        root=layout.root,
+    )
+
+
+def _train(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.training import train
+
+    train(params, layout, method=options.method, seed=options.seed)
+
+
+def _export(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.embeddings import export
+
+    export(params, layout, method=options.method, seed=options.seed)
+
+
+def _evaluate(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.evaluation import evaluate
+
+    evaluate(params, layout, method=options.method, seed=options.seed)
+
+
+def _compare(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.comparison import compare
+
+    compare(params, layout)
+
+
+def _report(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.report import write_report
+
+    write_report(params, layout)
+
+
+STAGES: dict[str, tuple[Any, str, tuple[str, ...]]] = {
+    "download": (_download, "fetch, check and unpack the dataset", ()),
+    "download-encoder": (_download_encoder, "fetch and check a frozen encoder", ("modality",)),
+    "validate": (_validate, "decode every image, check every caption, write the pairs table", ()),
+    "features": (_features, "run a frozen encoder over the pairs", ("modality",)),
+    "train": (_train, "train one method with one seed", ("run",)),
+    "export": (_export, "embed the test split and index it", ("run",)),
+    "evaluate": (_evaluate, "measure one run on the test split", ("run",)),
+    "compare": (_compare, "compare the methods over seeds", ()),
+    "report": (_report, "write the report", ()),
+}
+
+
+def add_stage_commands(commands: Any) -> None:
+    """Add `stage` and its sub-commands to the command line."""
+    stage = commands.add_parser("stage", help="run one stage of the pipeline, as Snakemake and DVC do")
+    stages = stage.add_subparsers(dest="stage", required=True)
+    for name, (work, description, needs) in STAGES.items():
+        parser = stages.add_parser(name, help=description, description=description)
+        parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+        if "modality" in needs:
+            parser.add_argument("modality", choices=("image", "text"))
+        if "run" in needs:
+            parser.add_argument("--method", required=True, help="an entry of `method` in params.yaml")
+            parser.add_argument("--seed", required=True, type=int)
+        parser.set_defaults(run=_runner(work))
+
+
+def _runner(work: Any) -> Any:
+    def run(options: argparse.Namespace) -> None:
+        params = load_params(options.params)
+        work(params, Layout(options.params.resolve().parent, params.dataset), options)
+
+    return run
