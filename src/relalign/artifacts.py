@@ -123,18 +123,12 @@ def read_manifest(folder: Path, *, verify: bool = False) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise RelalignError(
-            f"{folder} is incomplete: it has no {MANIFEST}. Delete it and run the pipeline again."
-        )
+        raise RelalignError(f"{folder} is incomplete: it has no {MANIFEST}. Delete it and run the pipeline again.")
     manifest: dict[str, Any] = json.loads(path.read_text())
     for name, expected in manifest["outputs"].items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != expected["bytes"]:
-            raise RelalignError(
-                f"{file} is missing or truncated. Delete {folder} and run the pipeline again."
-            )
+            raise RelalignError(f"{file} is missing or truncated. Delete {folder} and run the pipeline again.")
         if verify and sha256_file(file) != expected["sha256"]:
-            raise RelalignError(
-                f"{file} differs from its manifest. Delete {folder} and run the pipeline again."
-            )
+            raise RelalignError(f"{file} differs from its manifest. Delete {folder} and run the pipeline again.")
     return manifest

@@ -4,7 +4,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from relalign import __version__
 from relalign.errors import RelalignError

@@ -5,7 +5,7 @@ One class a section. `workflow/schemas/params.schema.yaml` is generated from the
 """
 
 import difflib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,9 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from relalign.errors import RelalignError
 
-Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="letters, digits, '_', '.', '-'")
-]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="letters, digits, '_', '.', '-'")]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -38,9 +36,7 @@ class Section(BaseModel):
             if key not in known:
                 close = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
-                raise PydanticCustomError(
-                    "unknown_key", "unknown key; {hint}", {"key": str(key), "hint": hint}
-                )
+                raise PydanticCustomError("unknown_key", "unknown key; {hint}", {"key": str(key), "hint": hint})
         return given
 
 
@@ -156,7 +152,7 @@ class Export(Section):
 class Evaluate(Section):
     """What is measured on the test split, and how surely."""
 
-    recall_at: tuple[Count, ...] = (1, 5, 10)
+    recall_at: Annotated[tuple[Count, ...], Field(strict=False)] = (1, 5, 10)
     bootstrap_samples: Count = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
@@ -179,8 +175,8 @@ class Params(Section):
     """All of params.yaml."""
 
     dataset: Name
-    methods: Annotated[tuple[Name, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1)]
+    methods: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+    seeds: Annotated[tuple[NonNegativeCount, ...], Field(min_length=1, strict=False)]
     datasets: dict[Name, Dataset]
     validate_: Annotated[Validate, Field(alias="validate")] = Validate()
     encoders: Encoders
@@ -196,7 +192,9 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Params":
-        wanted = [("dataset", self.dataset, self.datasets, "datasets")]
+        wanted: list[tuple[str, str, Mapping[str, Any], str]] = [
+            ("dataset", self.dataset, self.datasets, "datasets")
+        ]
         wanted += [("methods", name, self.method, "method") for name in self.methods]
         wanted += [
             (f"encoders.{side}", getattr(self.encoders, side), self.encoder, "encoder")
@@ -204,9 +202,7 @@ class Params(Section):
         ]
         for key, name, known, section in wanted:
             if name not in known:
-                raise ValueError(
-                    f"{key}: '{name}' is not an entry of '{section}' ({', '.join(sorted(known))})"
-                )
+                raise ValueError(f"{key}: '{name}' is not an entry of '{section}' ({', '.join(sorted(known))})")
         for side in ("image", "text"):
             name = getattr(self.encoders, side)
             if self.encoder[name].modality != side:
@@ -263,8 +259,7 @@ def load_params(path: Path) -> Params:
 def parse_params(raw: Any, *, origin: str = "params.yaml") -> Params:
     """Check a mapping as `load_params` does; `origin` names it in errors."""
     try:
-        # Through JSON, because there strict mode takes a list for a tuple but still refuses "1" for 1.
-        return Params.model_validate_json(json.dumps(raw))
+        return Params.model_validate(raw)
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
         raise RelalignError("\n".join(f"{origin}: {line}" for line in lines)) from None
