@@ -103,9 +103,11 @@ class Backbone(Section):
 
     width: Count = 512
     embedding_width: Count = 512
+    fusion_width: Count = 256
     fusion_layers: Count = 1
     heads: Count = 8
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
 class Training(Section):

@@ -1,0 +1,241 @@
+"""The one model that every trained method shares: two towers over frozen features and a fusion encoder.
+
+    image tokens, pooled --> trunk --> image embedding (unit norm) --\\
+                              |                                        > cosine: first-stage retrieval
+    text tokens, pooled  --> trunk --> text embedding  (unit norm) --/
+                              |
+                  [FUSE] text tokens, image tokens --> fusion encoder --> matching logit, attention blocks
+
+A trunk is applied token by token, so the embedding (from the mean and the maximum over tokens) and the fusion
+encoder (from every token) share its weights, and what an objective does to fused vectors or attention reaches
+the embeddings, as it does in the papers' end-to-end models (X-VLM, UNITER). Six thousand images reward short
+residual paths from pooled features more than depth.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from relalign.params import Backbone as BackboneSettings
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features of a batch of rows of one modality; `mask` is true at real tokens."""
+
+    tokens: Float[Tensor, "batch token width"]
+    mask: Bool[Tensor, "batch token"]
+    pooled: Float[Tensor, "batch pooled_width"]
+
+    def take(self, rows: Int[Tensor, " chosen"]) -> "Features":
+        """The features of the given rows."""
+        return Features(self.tokens[rows], self.mask[rows], self.pooled[rows])
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The widths of the frozen encoders' outputs."""
+
+    image_tokens: int
+    image_pooled: int
+    text_tokens: int
+    text_pooled: int
+
+
+@dataclass(frozen=True)
+class Side:
+    """One tower's output: unit-norm embeddings, and the frozen tokens that the fusion encoder starts from."""
+
+    embedding: Float[Tensor, "batch embedding"]
+    tokens: Float[Tensor, "batch token width"]
+    mask: Bool[Tensor, "batch token"]
+
+    def take(self, rows: Int[Tensor, " chosen"]) -> "Side":
+        """The given rows (repeats allowed), for example the hard negatives of a batch."""
+        return Side(self.embedding[rows], self.tokens[rows], self.mask[rows])
+
+
+@dataclass(frozen=True)
+class AttentionBlocks:
+    """Attention of the last fusion layer, block by block: each block has its own softmax, heads are averaged.
+
+    Every row of a real token sums to 1 over the real tokens of the block's columns; rows and columns of padding
+    are 0. The fusion token is excluded (IAIS, arXiv 2105.13868; `lancopku/IAIS` model/layer.py).
+    """
+
+    text_text: Float[Tensor, "batch text text"]
+    image_image: Float[Tensor, "batch image image"]
+    text_image: Float[Tensor, "batch text image"]
+    image_text: Float[Tensor, "batch image text"]
+    text_mask: Bool[Tensor, "batch text"]
+    image_mask: Bool[Tensor, "batch image"]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The fusion encoder's output for each pair."""
+
+    pooled: Float[Tensor, "batch width"]
+    matching_logit: Float[Tensor, " batch"]
+    attention: AttentionBlocks | None
+
+
+class Trunk(nn.Module):
+    """Token-wise projection with one residual MLP; the same weights for every token of a modality."""
+
+    def __init__(self, input_width: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.project = nn.Sequential(nn.LayerNorm(input_width), nn.Linear(input_width, width))
+        self.refine = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+        )
+
+    def forward(self, tokens: Float[Tensor, "*batch input"]) -> Float[Tensor, "*batch width"]:
+        hidden = self.project(tokens)
+        refined: Tensor = hidden + self.refine(hidden)
+        return refined
+
+
+class Tower(nn.Module):
+    """Frozen features of one modality -> unit-norm embedding, and tokens for fusion."""
+
+    def __init__(self, token_width: int, pooled_width: int, settings: BackboneSettings) -> None:
+        super().__init__()
+        self.trunk = Trunk(token_width, settings.width, settings.dropout)
+        # Where the encoder's pooled vector lives in another space than its tokens (CLIP), it joins here.
+        self.pooled = nn.Sequential(nn.LayerNorm(pooled_width), nn.Linear(pooled_width, settings.embedding_width))
+        self.head = nn.Linear(2 * settings.width, settings.embedding_width)
+        self.dropout = nn.Dropout(settings.input_dropout)
+
+    def forward(self, features: Features) -> Side:
+        mask = features.mask.unsqueeze(-1)
+        count = mask.sum(1).clamp(min=1)
+        mean = (features.tokens * mask).sum(1) / count
+        maximum = features.tokens.masked_fill(~mask, -torch.inf).amax(1)
+        maximum = torch.where(maximum.isfinite(), maximum, 0.0)  # a row without any token
+        summary = self.trunk(self.dropout(torch.stack([mean, maximum], dim=1))).flatten(1)
+        embedding = self.head(summary) + self.pooled(self.dropout(features.pooled))
+        return Side(F.normalize(embedding, dim=-1), features.tokens, features.mask)
+
+
+class FusionLayer(nn.Module):
+    """A pre-norm transformer layer that can also return its attention, block by block."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_output = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(4 * width, width),
+        )
+
+    def _query_key_value(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        batch, length, width = hidden.shape
+        joint = self.query_key_value(self.attention_norm(hidden))
+        query, key, value = joint.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def forward(
+        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch token width"]:
+        query, key, value = self._query_key_value(hidden)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        hidden = hidden + self.dropout(self.attention_output(attended.transpose(1, 2).flatten(2)))
+        output: Tensor = hidden + self.dropout(self.feed_forward(hidden))
+        return output
+
+    def blocks(
+        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"], text_length: int
+    ) -> AttentionBlocks:
+        """Attention among and between the text tokens (1 .. text_length) and the image tokens (the rest)."""
+        query, key, _ = self._query_key_value(hidden)
+        logits = (query @ key.transpose(-1, -2)) / query.shape[-1] ** 0.5
+        text, image = slice(1, 1 + text_length), slice(1 + text_length, None)
+
+        def block(rows: slice, columns: slice) -> Tensor:
+            real = mask[:, None, None, columns]
+            # A finite filler keeps rows without any real column free of NaN; they are zeroed below.
+            weights = logits[:, :, rows, columns].masked_fill(~real, -1e4).softmax(-1)
+            return weights.mean(1) * mask[:, rows, None] * mask[:, None, columns]
+
+        return AttentionBlocks(
+            text_text=block(text, text),
+            image_image=block(image, image),
+            text_image=block(text, image),
+            image_text=block(image, text),
+            text_mask=mask[:, text],
+            image_mask=mask[:, image],
+        )
+
+
+class Backbone(nn.Module):
+    """Two towers and a single-stream fusion encoder (see the module's picture)."""
+
+    def __init__(self, settings: BackboneSettings, widths: Widths, *, temperature: float) -> None:
+        super().__init__()
+        self.image = Tower(widths.image_tokens, widths.image_pooled, settings)
+        self.text = Tower(widths.text_tokens, widths.text_pooled, settings)
+        self.to_fusion = nn.ModuleDict(
+            {side: nn.Linear(settings.width, settings.fusion_width) for side in ("image", "text")}
+        )
+        self.modality = nn.Parameter(0.02 * torch.randn(3, settings.fusion_width))  # fusion token, text, image
+        self.fusion = nn.ModuleList(
+            FusionLayer(settings.fusion_width, settings.heads, settings.dropout)
+            for _ in range(settings.fusion_layers)
+        )
+        self.fusion_norm = nn.LayerNorm(settings.fusion_width)
+        self.matching = nn.Sequential(
+            nn.Linear(settings.fusion_width, settings.fusion_width),
+            nn.Tanh(),
+            nn.Linear(settings.fusion_width, 1),
+        )
+        self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        """The learnable softmax temperature, kept within [0.01, 1] (CLIP's bound on the logit scale)."""
+        return self.log_temperature.exp().clamp(0.01, 1.0)
+
+    def encode_image(self, features: Features) -> Side:
+        """Embed images."""
+        side: Side = self.image(features)
+        return side
+
+    def encode_text(self, features: Features) -> Side:
+        """Embed captions."""
+        side: Side = self.text(features)
+        return side
+
+    def fuse(self, image: Side, text: Side, *, attention: bool = False) -> Fused:
+        """Run row i of `image` with row i of `text` through the fusion encoder."""
+        batch, text_length = text.mask.shape
+        fusion_token, text_type, image_type = self.modality
+        hidden = torch.cat(
+            [
+                fusion_token.expand(batch, 1, -1),
+                self.to_fusion["text"](self.text.trunk(text.tokens)) + text_type,
+                self.to_fusion["image"](self.image.trunk(image.tokens)) + image_type,
+            ],
+            dim=1,
+        )
+        mask = torch.cat([text.mask.new_ones(batch, 1), text.mask, image.mask], dim=1)
+        for layer in self.fusion[:-1]:
+            hidden = layer(hidden, mask)
+        last = self.fusion[-1]
+        blocks = last.blocks(hidden, mask, text_length) if attention else None
+        pooled = self.fusion_norm(last(hidden, mask)[:, 0])
+        return Fused(pooled, self.matching(pooled).squeeze(-1), blocks)
