@@ -13,26 +13,15 @@ residual paths from pooled features more than depth.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from relalign.batches import Features
 from relalign.params import Backbone as BackboneSettings
-
-
-@dataclass(frozen=True)
-class Features:
-    """Frozen features of a batch of rows of one modality; `mask` is true at real tokens."""
-
-    tokens: Float[Tensor, "batch token width"]
-    mask: Bool[Tensor, "batch token"]
-    pooled: Float[Tensor, "batch pooled_width"]
-
-    def take(self, rows: Int[Tensor, " chosen"]) -> "Features":
-        """The features of the given rows."""
-        return Features(self.tokens[rows], self.mask[rows], self.pooled[rows])
 
 
 @dataclass(frozen=True)
@@ -47,15 +36,14 @@ class Widths:
 
 @dataclass(frozen=True)
 class Side:
-    """One tower's output: unit-norm embeddings, and the frozen tokens that the fusion encoder starts from."""
+    """One tower's output: unit-norm embeddings beside the frozen features that the fusion encoder starts from."""
 
     embedding: Float[Tensor, "batch embedding"]
-    tokens: Float[Tensor, "batch token width"]
-    mask: Bool[Tensor, "batch token"]
+    features: Features
 
     def take(self, rows: Int[Tensor, " chosen"]) -> "Side":
         """The given rows (repeats allowed), for example the hard negatives of a batch."""
-        return Side(self.embedding[rows], self.tokens[rows], self.mask[rows])
+        return Side(self.embedding[rows], self.features.take(rows))
 
 
 @dataclass(frozen=True)
@@ -98,6 +86,7 @@ class Trunk(nn.Module):
         )
 
     def forward(self, tokens: Float[Tensor, "*batch input"]) -> Float[Tensor, "*batch width"]:
+        """Project each token on its own."""
         hidden = self.project(tokens)
         refined: Tensor = hidden + self.refine(hidden)
         return refined
@@ -115,14 +104,10 @@ class Tower(nn.Module):
         self.dropout = nn.Dropout(settings.input_dropout)
 
     def forward(self, features: Features) -> Side:
-        mask = features.mask.unsqueeze(-1)
-        count = mask.sum(1).clamp(min=1)
-        mean = (features.tokens * mask).sum(1) / count
-        maximum = features.tokens.masked_fill(~mask, -torch.inf).amax(1)
-        maximum = torch.where(maximum.isfinite(), maximum, 0.0)  # a row without any token
-        summary = self.trunk(self.dropout(torch.stack([mean, maximum], dim=1))).flatten(1)
+        """Embed a batch; the frozen tokens travel along for fusion."""
+        summary = self.trunk(self.dropout(features.summary)).flatten(1)
         embedding = self.head(summary) + self.pooled(self.dropout(features.pooled))
-        return Side(F.normalize(embedding, dim=-1), features.tokens, features.mask)
+        return Side(F.normalize(embedding, dim=-1), features)
 
 
 class FusionLayer(nn.Module):
@@ -152,6 +137,7 @@ class FusionLayer(nn.Module):
     def forward(
         self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
     ) -> Float[Tensor, "batch token width"]:
+        """One layer; padding (`mask` false) is never attended to."""
         query, key, value = self._query_key_value(hidden)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
         hidden = hidden + self.dropout(self.attention_output(attended.transpose(1, 2).flatten(2)))
@@ -170,7 +156,8 @@ class FusionLayer(nn.Module):
             real = mask[:, None, None, columns]
             # A finite filler keeps rows without any real column free of NaN; they are zeroed below.
             weights = logits[:, :, rows, columns].masked_fill(~real, -1e4).softmax(-1)
-            return weights.mean(1) * mask[:, rows, None] * mask[:, None, columns]
+            shown: Tensor = weights.mean(1) * mask[:, rows, None] * mask[:, None, columns]
+            return shown
 
         return AttentionBlocks(
             text_text=block(text, text),
@@ -222,20 +209,22 @@ class Backbone(nn.Module):
 
     def fuse(self, image: Side, text: Side, *, attention: bool = False) -> Fused:
         """Run row i of `image` with row i of `text` through the fusion encoder."""
-        batch, text_length = text.mask.shape
+        text_tokens, text_mask = text.features.tokens()
+        image_tokens, image_mask = image.features.tokens()
+        batch, text_length = text_mask.shape
         fusion_token, text_type, image_type = self.modality
         hidden = torch.cat(
             [
                 fusion_token.expand(batch, 1, -1),
-                self.to_fusion["text"](self.text.trunk(text.tokens)) + text_type,
-                self.to_fusion["image"](self.image.trunk(image.tokens)) + image_type,
+                self.to_fusion["text"](self.text.trunk(text_tokens)) + text_type,
+                self.to_fusion["image"](self.image.trunk(image_tokens)) + image_type,
             ],
             dim=1,
         )
-        mask = torch.cat([text.mask.new_ones(batch, 1), text.mask, image.mask], dim=1)
+        mask = torch.cat([text_mask.new_ones(batch, 1), text_mask, image_mask], dim=1)
         for layer in self.fusion[:-1]:
             hidden = layer(hidden, mask)
-        last = self.fusion[-1]
+        last = cast(FusionLayer, self.fusion[-1])
         blocks = last.blocks(hidden, mask, text_length) if attention else None
         pooled = self.fusion_norm(last(hidden, mask)[:, 0])
         return Fused(pooled, self.matching(pooled).squeeze(-1), blocks)

@@ -1,0 +1,153 @@
+"""Frozen features in memory, and batches of image-caption pairs in which no image appears twice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+SUMMARY_ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Token features of every row of one modality, memory-mapped: rows are read only when they are fused."""
+
+    tokens: Float[Tensor, "row token width"]
+    lengths: Int[Tensor, " row"]
+
+    def gather(
+        self, rows: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch token width"], Bool[Tensor, "batch token"]]:
+        """Float32 tokens of the given rows, cut to the longest of them, and the mask of real tokens."""
+        lengths = self.lengths[rows]
+        longest = max(int(lengths.max()), 1) if len(rows) else 1
+        mask = torch.arange(longest, device=lengths.device) < lengths[:, None]
+        return self.tokens[rows.to(self.tokens.device), :longest].to(lengths.device, torch.float32), mask
+
+    def summary(self) -> Float[Tensor, "row 2 width"]:
+        """Mean and maximum over each row's real tokens; zeros for a row without any."""
+        return torch.cat([_mean_and_maximum(*self.gather(rows)) for rows in self._all_rows()])
+
+    def _all_rows(self) -> tuple[Tensor, ...]:
+        return torch.arange(len(self.lengths), device=self.lengths.device).split(SUMMARY_ROWS_AT_ONCE)
+
+
+def _mean_and_maximum(tokens: Tensor, mask: Tensor) -> Tensor:
+    padding = ~mask.unsqueeze(-1)
+    mean = tokens.masked_fill(padding, 0.0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    maximum = tokens.masked_fill(padding, -torch.inf).amax(1)
+    return torch.stack([mean, torch.where(maximum.isfinite(), maximum, 0.0)], dim=1)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Frozen features of some rows of one modality.
+
+    `summary` holds the mean and the maximum over a row's tokens, `pooled` the encoder's own vector (which is also
+    the single-modal teacher's); the tokens themselves stay in `table` until `tokens()` asks for them.
+    """
+
+    table: TokenTable
+    rows: Int[Tensor, " batch"]
+    summary: Float[Tensor, "batch 2 width"]
+    pooled: Float[Tensor, "batch pooled_width"]
+
+    def take(self, chosen: Int[Tensor, " chosen"]) -> "Features":
+        """The features at the given positions (repeats allowed)."""
+        return Features(self.table, self.rows[chosen], self.summary[chosen], self.pooled[chosen])
+
+    def tokens(self) -> tuple[Float[Tensor, "batch token width"], Bool[Tensor, "batch token"]]:
+        """Token features in float32 and the mask of real tokens."""
+        return self.table.gather(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def features_of(
+    tokens: Float[Tensor, "row token width"],
+    lengths: Int[Tensor, " row"],
+    pooled: Float[Tensor, "row pooled_width"],
+) -> Features:
+    """All rows of a modality's arrays as `Features`."""
+    table = TokenTable(tokens, lengths)
+    return Features(table, torch.arange(len(lengths), device=lengths.device), table.summary(), pooled.float())
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Row i of each field belongs to the same pair; `other_text` is another caption of image i (if it has one)."""
+
+    image_ids: Int[Tensor, " batch"]
+    caption_ids: Int[Tensor, " batch"]
+    image: Features
+    text: Features
+    other_text: Features
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One split: its images, its captions (grouped by image) and which caption belongs to which image.
+
+    Captions of image position i are the caption positions `first_caption[i] .. first_caption[i + 1] - 1`.
+    """
+
+    image_ids: Int[Tensor, " image"]
+    caption_ids: Int[Tensor, " caption"]
+    image_of_caption: Int[Tensor, " caption"]
+    first_caption: Int[Tensor, " image_plus_one"]
+    image: Features
+    text: Features
+
+    @classmethod
+    def build(
+        cls,
+        image_ids: NDArray[np.int64],
+        caption_ids: NDArray[np.int64],
+        caption_image_ids: NDArray[np.int64],
+        image: Features,
+        text: Features,
+    ) -> "SplitData":
+        """Group captions by image. `image` and `text` are in the order of `image_ids` and `caption_ids`."""
+        position = np.searchsorted(image_ids, caption_image_ids)
+        if not np.array_equal(image_ids[np.minimum(position, len(image_ids) - 1)], caption_image_ids):
+            raise ValueError("a caption belongs to an image that is not among image_ids (which must be ascending)")
+        order = np.argsort(position, kind="stable")
+        counts = np.bincount(position, minlength=len(image_ids))
+        device = image.pooled.device
+        return cls(
+            image_ids=torch.from_numpy(image_ids).to(device),
+            caption_ids=torch.from_numpy(caption_ids[order]).to(device),
+            image_of_caption=torch.from_numpy(position[order]).to(device),
+            first_caption=torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])).to(device),
+            image=image,
+            text=text.take(torch.from_numpy(order).to(device)),
+        )
+
+    def batch(self, images: Int[Tensor, " batch"], generator: torch.Generator) -> Batch:
+        """Pair each image position with one of its captions at random, and with another one if there is one."""
+        device = images.device
+        first = self.first_caption[images]
+        count = self.first_caption[images + 1] - first
+        draws = torch.rand(2, len(images), generator=generator).to(device)
+        chosen = (draws[0] * count).long().clamp(max=count - 1)
+        other = (chosen + 1 + (draws[1] * (count - 1)).long().clamp(max=(count - 2).clamp(min=0))) % count
+        text = self.text.take(first + chosen)
+        return Batch(
+            image_ids=self.image_ids[images],
+            caption_ids=self.caption_ids[first + chosen],
+            image=self.image.take(images),
+            text=text,
+            other_text=self.text.take(first + other),
+        )
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Every image once, in random order; a last batch of a single image is left out (it has no negative)."""
+        order = torch.randperm(len(self.image_ids), generator=generator).to(self.image_ids.device)
+        for images in order.split(batch_size):
+            if len(images) > 1:
+                yield self.batch(images, generator)
