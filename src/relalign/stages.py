@@ -15,7 +15,7 @@ from relalign.params import Params, load_params
 def _download(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.download import download_dataset
 
-    download_dataset(params.datasets[params.dataset], layout.raw)
+    download_dataset(params.datasets[params.dataset], layout.raw, root=layout.root)
 
 
 def _download_encoder(params: Params, layout: Layout, options: argparse.Namespace) -> None:
@@ -28,7 +28,8 @@ def _download_encoder(params: Params, layout: Layout, options: argparse.Namespac
 def _validate(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.validation import validate_dataset
 
-    validate_dataset(params.datasets[params.dataset], layout.raw, layout.pairs, params.validate_)
+    dataset = params.datasets[params.dataset]
+    validate_dataset(dataset, layout.raw, layout.pairs, params.validate_, root=layout.root)
 
 
 def _features(params: Params, layout: Layout, options: argparse.Namespace) -> None:

@@ -1,0 +1,47 @@
+"""What every reader yields, and how a dataset without an official split gets one."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from relalign.params import Dataset
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One caption of one image, as the source gives it: `caption` may be anything, `image` may be missing.
+
+    `image` is a path relative to the raw folder; `split` None asks for one from the image's content; `origin`
+    says where the row stands, for messages.
+    """
+
+    image: str
+    caption: object
+    split: str | None
+    origin: str
+    label: str | None = None
+    language: str | None = None
+
+
+class Reader(Protocol):
+    """What a module of this package offers."""
+
+    def prepare(self, folder: Path) -> None:
+        """Put the unpacked sources in `folder` (one sub-folder a source) into the form `rows` reads."""
+
+    def rows(self, folder: Path, dataset: Dataset) -> Iterator[Row]:
+        """Every caption of the dataset, those of one image together or not."""
+
+
+def split_of(key: str) -> str:
+    """A split drawn from the key's own hash: 70 % train, 10 % val, 20 % test, the same on every machine.
+
+    >>> [split_of(key) for key in ("1F600", "1F601", "1F602")]
+    ['val', 'train', 'train']
+    """
+    draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
+    return "train" if draw < 0.7 else "val" if draw < 0.8 else "test"

@@ -1,0 +1,131 @@
+"""Unpacking archives that may be hostile: nothing lands outside the folder, and nothing explodes.
+
+Only plain files and folders come out. A member with an absolute path, a `..`, a link, a device, a name that
+stands twice, or more bytes than the caps allow stops the whole archive; the caller publishes nothing of it.
+"""
+
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from tqdm import tqdm
+
+from relalign.errors import RelalignError
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps on one archive; `max_ratio` (unpacked / packed bytes) counts only above `ratio_free_bytes`."""
+
+    max_bytes: int = 100 << 30
+    max_members: int = 1_000_000
+    max_ratio: float = 200.0
+    ratio_free_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    is_folder: bool
+    forbidden: str | None
+    open: IO[bytes] | None
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name says zip, wheel or tar: `photos.tar.gz` yes, `captions.json` no."""
+    return path.name.lower().endswith((".zip", ".whl", ".tar", ".tar.gz", ".tgz"))
+
+
+def extract_archive(archive: Path, destination: Path, limits: Limits | None = None) -> None:
+    """Unpack a zip, wheel, tar or tar.gz into the existing, empty folder `destination`.
+
+    Raises `RelalignError` naming the archive and member if anything is refused or damaged; what was unpacked
+    before that is left for the caller to remove.
+    """
+    limits = limits or Limits()
+    packed = archive.stat().st_size
+    unpacked = 0
+    with (
+        _damage_explained(archive),
+        tqdm(desc=f"unpack {archive.name}", unit="B", unit_scale=True, leave=False) as bar,
+    ):
+        for count, member in enumerate(_members(archive), start=1):
+            if count > limits.max_members:
+                raise _refused(archive, member.name, f"the archive has more than {limits.max_members:,} members")
+            target = _target(archive, member, destination)
+            if member.open is None:
+                target.mkdir(parents=True, exist_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with member.open as stream, target.open("xb") as out:
+                while block := stream.read(_BLOCK):
+                    unpacked += len(block)
+                    _check_size(archive, member.name, unpacked, packed, limits)
+                    out.write(block)
+                    bar.update(len(block))
+
+
+def _check_size(archive: Path, name: str, unpacked: int, packed: int, limits: Limits) -> None:
+    if unpacked > limits.max_bytes:
+        raise _refused(archive, name, f"it unpacks to more than {limits.max_bytes:,} bytes")
+    if unpacked > limits.ratio_free_bytes and unpacked > limits.max_ratio * packed:
+        raise _refused(archive, name, f"it unpacks to more than {limits.max_ratio:g} times its size")
+
+
+def _target(archive: Path, member: _Member, destination: Path) -> Path:
+    path = PurePosixPath(member.name)
+    if member.forbidden:
+        raise _refused(archive, member.name, f"it is a {member.forbidden}")
+    if path.is_absolute() or ".." in path.parts or "\\" in member.name or PureWindowsPath(member.name).drive:
+        raise _refused(archive, member.name, "its path leads out of the folder")
+    if "\0" in member.name:
+        raise _refused(archive, member.name, "its name holds a NUL byte")
+    target = destination.joinpath(*path.parts)
+    if target.exists() and not (member.is_folder and target.is_dir()):
+        raise _refused(archive, member.name, "its name stands twice")
+    return target
+
+
+def _members(archive: Path) -> Iterator[_Member]:
+    if archive.name.lower().endswith((".zip", ".whl")):
+        with zipfile.ZipFile(archive) as packed_zip:
+            for info in packed_zip.infolist():
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                allowed = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+                forbidden = None if allowed else "link or device"
+                stream = None if info.is_dir() or forbidden else packed_zip.open(info)
+                yield _Member(info.filename, info.is_dir(), forbidden, stream)
+    else:
+        with tarfile.open(archive) as packed_tar:
+            for entry in packed_tar:
+                forbidden = None if entry.isreg() or entry.isdir() else "link or device"
+                yield _Member(entry.name, entry.isdir(), forbidden, _tar_stream(packed_tar, entry))
+
+
+def _tar_stream(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes] | None:
+    return archive.extractfile(entry) if entry.isreg() else None
+
+
+def _refused(archive: Path, name: str, why: str) -> RelalignError:
+    return RelalignError(
+        f"{archive}: member {name!r} is refused: {why}. Nothing was unpacked; get the archive from its publisher."
+    )
+
+
+@contextmanager
+def _damage_explained(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    # RuntimeError and NotImplementedError are how zipfile reports encryption and unknown compression.
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+        raise RelalignError(
+            f"{archive} is damaged or not a readable archive ({error}). Download it again."
+        ) from error
