@@ -1,0 +1,64 @@
+"""Side work that may never fail or hold up the main work: one thread, one warning, one bounded wait."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+
+class BestEffort:
+    """Runs side work in order on a daemon thread.
+
+    The first failure is one warning and everything after it is dropped. `close` waits for what is left, but
+    no longer than `patience` seconds counted from the start of a piece of work that is already under way, so
+    that a server which has been silent all along costs nothing more at the end.
+
+    >>> side = BestEffort("counting", patience=1.0)
+    >>> done = []
+    >>> side.submit(lambda: done.append(1)); side.submit(lambda: done.append(2)); side.close()
+    True
+    >>> done
+    [1, 2]
+    """
+
+    def __init__(self, what: str, *, patience: float):
+        self._what = what
+        self._patience = patience
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._busy_since: float | None = None
+        self._failed = False
+        self._thread = threading.Thread(target=self._loop, name=f"{what} (best effort)", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Queue a piece of work; returns at once."""
+        if not self._failed:
+            self._work.put(work)
+
+    def close(self) -> bool:
+        """Wait for the queued work as said above; True if all of it was done."""
+        self._work.put(None)
+        deadline = (self._busy_since or time.monotonic()) + self._patience
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive() and not self._failed:
+            self._give_up(f"no answer within {self._patience:g} s")
+        return not self._failed
+
+    def _loop(self) -> None:
+        while (work := self._work.get()) is not None:
+            self._busy_since = time.monotonic()
+            try:
+                work()
+            except BaseException as error:  # side work may raise anything, SystemExit included
+                if not self._failed:
+                    self._give_up(f"{type(error).__name__}: {error}")
+                return
+            self._busy_since = None
+
+    def _give_up(self, reason: str) -> None:
+        self._failed = True
+        first_line = (reason.splitlines() or [""])[0]
+        logger.warning("%s stopped, the work itself goes on: %s", self._what, first_line)
