@@ -28,12 +28,10 @@ class TokenTable:
         mask = torch.arange(longest, device=lengths.device) < lengths[:, None]
         return self.tokens[rows.to(self.tokens.device), :longest].to(lengths.device, torch.float32), mask
 
-    def summary(self) -> Float[Tensor, "row 2 width"]:
-        """Mean and maximum over each row's real tokens; zeros for a row without any."""
-        return torch.cat([_mean_and_maximum(*self.gather(rows)) for rows in self._all_rows()])
-
-    def _all_rows(self) -> tuple[Tensor, ...]:
-        return torch.arange(len(self.lengths), device=self.lengths.device).split(SUMMARY_ROWS_AT_ONCE)
+    def summary(self, rows: Int[Tensor, " batch"]) -> Float[Tensor, "batch 2 width"]:
+        """Mean and maximum over the real tokens of the given rows; zeros for a row without any."""
+        parts = torch.split(rows, SUMMARY_ROWS_AT_ONCE)
+        return torch.cat([_mean_and_maximum(*self.gather(part)) for part in parts])
 
 
 def _mean_and_maximum(tokens: Tensor, mask: Tensor) -> Tensor:
@@ -72,10 +70,12 @@ def features_of(
     tokens: Float[Tensor, "row token width"],
     lengths: Int[Tensor, " row"],
     pooled: Float[Tensor, "row pooled_width"],
+    rows: Int[Tensor, " batch"] | None = None,
 ) -> Features:
-    """All rows of a modality's arrays as `Features`."""
+    """The given rows (by default all) of a modality's arrays as `Features`."""
     table = TokenTable(tokens, lengths)
-    return Features(table, torch.arange(len(lengths), device=lengths.device), table.summary(), pooled.float())
+    chosen = torch.arange(len(lengths), device=lengths.device) if rows is None else rows
+    return Features(table, chosen, table.summary(chosen), pooled[chosen].float())
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,6 @@ class SplitData:
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Every image once, in random order; a last batch of a single image is left out (it has no negative)."""
         order = torch.randperm(len(self.image_ids), generator=generator).to(self.image_ids.device)
-        for images in order.split(batch_size):
+        for images in torch.split(order, batch_size):
             if len(images) > 1:
                 yield self.batch(images, generator)

@@ -47,13 +47,13 @@ def _features(params: Params, layout: Layout, options: argparse.Namespace) -> No
 
 
 def _train(params: Params, layout: Layout, options: argparse.Namespace) -> None:
-    from relalign.training import train
+    from relalign.runs import train
 
     train(params, layout, method=options.method, seed=options.seed)
 
 
 def _export(params: Params, layout: Layout, options: argparse.Namespace) -> None:
-    from relalign.embeddings import export
+    from relalign.runs import export
 
     export(params, layout, method=options.method, seed=options.seed)
 

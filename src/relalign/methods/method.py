@@ -1,0 +1,61 @@
+"""What the training loop asks of a method, and the two terms nearly all of them share."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from relalign.backbone import Backbone, Fused, Side
+from relalign.batches import Batch
+from relalign.objectives.contrastive import contrastive_loss
+from relalign.objectives.matching import matching_loss, sample_hard_negatives
+
+Terms = dict[str, Float[Tensor, ""]]
+
+
+class TrainedMethod(nn.Module, ABC):
+    """A backbone with an objective; extra learnable parameters of the objective live in the subclass."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    @abstractmethod
+    def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
+        """Named, weighted terms whose sum is minimised; `progress` runs from 0 to 1 over training."""
+
+    def scalars(self) -> dict[str, float]:
+        """Learned scalars worth watching, logged every epoch."""
+        return {"temperature": self.backbone.temperature.item()}
+
+
+def contrastive_term(backbone: Backbone, image: Side, text: Side, batch: Batch) -> Float[Tensor, ""]:
+    """Image-text contrastive loss (ITC) of a batch at the backbone's learnable temperature."""
+    return contrastive_loss(image.embedding, text.embedding, temperature=backbone.temperature, ids=batch.image_ids)
+
+
+def matching_term(
+    backbone: Backbone, image: Side, text: Side, batch: Batch, *, pairs: int, generator: torch.Generator
+) -> tuple[Float[Tensor, ""], Fused]:
+    """Matching loss (ITM) of the first `pairs` pairs of a batch, and their fused positives.
+
+    Each pair brings one hard negative image and one hard negative text, drawn from the whole batch with weight
+    `softmax(similarity / temperature)`, never of the same image (ALBEF, X-VLM). `pairs` bounds the cost: fusing
+    is hundreds of times dearer than embedding.
+    """
+    rows = torch.arange(min(pairs, len(batch.image_ids)), device=batch.image_ids.device)
+    ids = batch.image_ids
+    with torch.no_grad():
+        logits = image.embedding @ text.embedding.T / backbone.temperature
+        negatives = [
+            sample_hard_negatives(side[rows], query_ids=ids[rows], candidate_ids=ids, generator=generator)[:, 0]
+            for side in (logits.T, logits)
+        ]
+    negative_image, negative_text = negatives
+    # Three passes rather than one of triple size: the positives are often also wanted on their own.
+    positive = backbone.fuse(image.take(rows), text.take(rows))
+    with_image = backbone.fuse(image.take(negative_image), text.take(rows))
+    with_text = backbone.fuse(image.take(rows), text.take(negative_text))
+    negative = torch.cat([with_image.matching_logit, with_text.matching_logit])
+    return matching_loss(positive.matching_logit, negative), positive

@@ -1,0 +1,219 @@
+"""One training loop for every method: same data order, budget, schedule and selection; only `loss` differs.
+
+AdamW with linear warm-up and cosine decay, an exponential average of the weights, selection of the epoch with
+the best Rsum on the validation split, early stopping. The test split is never read here.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import cos, pi
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from relalign.batches import Batch, SplitData
+from relalign.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from relalign.embeddings import embed
+from relalign.errors import RelalignError
+from relalign.methods.method import TrainedMethod
+from relalign.metrics.recall import recall
+from relalign.model_files import Embedder
+from relalign.params import Training
+from relalign.timer import Every
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, float | int]
+
+
+@dataclass
+class Progress:
+    """All that changes from epoch to epoch and is not a weight."""
+
+    epoch: int = 0
+    best_epoch: int = -1
+    best_rsum: float = -1.0
+    history: list[Row] = field(default_factory=list)
+
+
+class State(NamedTuple):
+    """Everything a checkpoint holds."""
+
+    method: TrainedMethod
+    average: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+
+
+def fit(
+    method: TrainedMethod,
+    train: SplitData,
+    validation: SplitData,
+    settings: Training,
+    *,
+    seed: int,
+    checkpoint: Path,
+    key: str,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+) -> Progress:
+    """Train in place, leaving the best epoch's (averaged) weights in `method`; resumes from `checkpoint`.
+
+    `key` says which work a checkpoint belongs to. Every row of the history is passed to `on_epoch`, those of
+    epochs before a resume included. Raises `RelalignError` if the loss stops being finite.
+    """
+    state = _start(method, settings, checkpoint, key)
+    progress = state.progress
+    for row in progress.history:
+        on_epoch(row)
+    due = Every(settings.checkpoint_seconds)
+    bar = tqdm(total=settings.epochs, initial=progress.epoch, desc="training", unit="epoch", mininterval=5)
+    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch <= settings.patience:
+        row = _run_epoch(state, train, settings, seed=seed)
+        with _weights(method, state.average):
+            row |= validation_metrics(method.backbone, validation)
+        if row["val/rsum"] > progress.best_rsum:
+            progress.best_epoch, progress.best_rsum = progress.epoch, float(row["val/rsum"])
+            state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
+        progress.history.append(row)
+        progress.epoch += 1
+        on_epoch(row)
+        bar.update()
+        bar.set_postfix(rsum=f"{row['val/rsum']:.1f}", best=f"{progress.best_rsum:.1f}")
+        if due():
+            _save(state, checkpoint, key)
+    bar.close()
+    method.load_state_dict(state.best)
+    return progress
+
+
+def validation_metrics(embedder: Embedder, validation: SplitData) -> Row:
+    """Recall of the first stage on the validation split; `val/rsum` is what selection and stopping use."""
+    image, text = embed(embedder, validation)
+    report = recall(image, text, validation.image_of_caption.numpy(force=True))
+    return {
+        "val/rsum": report.rsum,
+        **{f"val/i2t/recall@{k}": value for k, value in report.i2t.items()},
+        **{f"val/t2i/recall@{k}": value for k, value in report.t2i.items()},
+    }
+
+
+def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str) -> State:
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for parameter in method.parameters():
+        groups[parameter.ndim > 1].append(parameter)  # norms, biases and scalars are not decayed
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": groups[True], "weight_decay": settings.weight_decay},
+            {"params": groups[False], "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    saved = load_checkpoint(checkpoint, key=key)
+    if saved is None:
+        return State(method, _copy(method), _copy(method), optimizer, Progress())
+    progress = Progress(**saved.values)
+    logger.info("resuming after epoch %d from %s", progress.epoch, checkpoint)
+    method.load_state_dict(saved.tensors["model"])
+    restore_optimizer(optimizer, saved.tensors.get("optimizer", {}))
+    device = next(method.parameters()).device
+    average, best = ({n: t.to(device) for n, t in saved.tensors[g].items()} for g in ("average", "best"))
+    return State(method, average, best, optimizer, progress)
+
+
+def _save(state: State, folder: Path, key: str) -> None:
+    tensors: Mapping[str, Mapping[str, Tensor]] = {
+        "model": state.method.state_dict(),
+        "average": state.average,
+        "best": state.best,
+        "optimizer": optimizer_tensors(state.optimizer),
+    }
+    save_checkpoint(folder, Checkpoint(tensors, vars(state.progress)), key=key)
+
+
+def _copy(method: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in method.state_dict().items()}
+
+
+@contextmanager
+def _weights(method: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    own = _copy(method)
+    method.load_state_dict(weights)
+    try:
+        yield
+    finally:
+        method.load_state_dict(own)
+
+
+def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int) -> Row:
+    """One pass over the training images; everything random follows from the seed and the epoch's number."""
+    method, progress = state.method, state.progress
+    steps = -(-len(train.image_ids) // settings.batch_size)
+    device = train.image_ids.device
+    # The data order has a generator of its own, so that it is the same for every method.
+    order, draws = (torch.Generator().manual_seed(2 * (seed * 1_000_003 + progress.epoch) + i) for i in (0, 1))
+    sums: dict[str, float] = {}
+    method.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed * 1_000_003 + progress.epoch)  # dropout knows only the global generator
+        for index, batch in enumerate(train.epoch(settings.batch_size, order)):
+            done = (progress.epoch * steps + index) / (settings.epochs * steps)
+            _set_learning_rate(state.optimizer, settings, done)
+            for name, value in _step(state, batch, settings, done, draws).items():
+                sums[name] = sums.get(name, 0.0) + value
+    method.eval()
+    rate = state.optimizer.param_groups[0]["lr"]
+    losses = {f"loss/{name}": total / (index + 1) for name, total in sums.items()}
+    return {"epoch": progress.epoch, "learning_rate": rate, **losses, **method.scalars()}
+
+
+def _step(state: State, batch: Batch, settings: Training, done: float, draws: torch.Generator) -> dict[str, float]:
+    low_precision = settings.precision == "bfloat16"
+    with torch.autocast(batch.image_ids.device.type, torch.bfloat16, enabled=low_precision):
+        terms = state.method.loss(batch, progress=done, generator=draws)
+    total = torch.stack([term.float() for term in terms.values()]).sum()
+    if not total.isfinite():
+        values = {name: term.item() for name, term in terms.items()}
+        raise RelalignError(
+            f"The loss is not finite after epoch {state.progress.epoch}: {values}. "
+            "Lower training.learning_rate or the weight of that term."
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    nn.utils.clip_grad_norm_(state.method.parameters(), settings.gradient_clip)
+    state.optimizer.step()
+    _update_average(state, settings.average_decay)
+    return {"total": total.item(), **{name: term.item() for name, term in terms.items()}}
+
+
+@torch.no_grad()
+def _update_average(state: State, decay: float) -> None:
+    current = state.method.state_dict()
+    torch._foreach_lerp_([state.average[name] for name in current], list(current.values()), 1 - decay)
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: Training, done: float) -> None:
+    if done < settings.warmup:
+        scale = (done + 1e-3) / settings.warmup
+    else:
+        scale = 0.5 * (1 + cos(pi * (done - settings.warmup) / max(1 - settings.warmup, 1e-9)))
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * min(scale, 1.0)
+
+
+def history_columns(history: list[Row]) -> list[dict[str, Any]]:
+    """History rows with the same columns in the same order, for a CSV."""
+    names = list(dict.fromkeys(name for row in history for name in row))
+    return [{name: row.get(name, "") for name in names} for row in history]
