@@ -111,18 +111,23 @@ class Backbone(Section):
 
 
 class Training(Section):
-    """The budget and schedule that all trained methods share (see `relalign/training.py`)."""
+    """The budget and schedule that all trained methods share (see `relalign/training.py`).
+
+    `threads` is fixed rather than taken from the machine, because sums depend on it in the last bits.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: NonNegativeCount = 0
-    epochs: Count = 30
-    batch_size: Annotated[int, Field(ge=2)] = 256
+    threads: Count = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    epochs: Count = 50
+    batch_size: Annotated[int, Field(ge=2)] = 512
     learning_rate: Positive = 1e-3
     warmup: Fraction = 0.1
     weight_decay: NonNegative = 0.01
     gradient_clip: Positive = 2.0
-    patience: Count = 8
-    checkpoint_every: Count = 1
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    patience: Count = 10
+    checkpoint_seconds: NonNegative = 20.0
 
 
 class Cca(Section):
@@ -140,6 +145,7 @@ class Contrastive(Section):
     algorithm: Literal["contrastive"]
     temperature: Positive = 0.07
     matching_weight: NonNegative = 1.0
+    matching_pairs: Count = 64
 
 
 Method = Annotated[Cca | Contrastive, Field(discriminator="algorithm")]
