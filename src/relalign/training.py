@@ -102,11 +102,7 @@ def validation_metrics(embedder: Embedder, validation: SplitData) -> Row:
     """Recall of the first stage on the validation split; `val/rsum` is what selection and stopping use."""
     image, text = embed(embedder, validation)
     report = recall(image, text, validation.image_of_caption.numpy(force=True))
-    return {
-        "val/rsum": report.rsum,
-        **{f"val/i2t/recall@{k}": value for k, value in report.i2t.items()},
-        **{f"val/t2i/recall@{k}": value for k, value in report.t2i.items()},
-    }
+    return {f"val/{name}": value for name, value in report.metrics().items()}
 
 
 def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str) -> State:
@@ -214,6 +210,6 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: Training, don
 
 
 def history_columns(history: list[Row]) -> list[dict[str, Any]]:
-    """History rows with the same columns in the same order, for a CSV."""
-    names = list(dict.fromkeys(name for row in history for name in row))
+    """History rows with the same columns in one order (a checkpoint does not keep theirs), for a CSV."""
+    names = ["epoch", *sorted({name for row in history for name in row} - {"epoch"})]
     return [{name: row.get(name, "") for name in names} for row in history]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from relalign.backbone import Backbone, Fused, Side
 from relalign.batches import Batch
+from relalign.errors import RelalignError
 from relalign.objectives.contrastive import contrastive_loss
 from relalign.objectives.matching import matching_loss, sample_hard_negatives
 
@@ -48,6 +49,8 @@ def matching_term(
     ids = batch.image_ids
     with torch.no_grad():
         logits = image.embedding @ text.embedding.T / backbone.temperature
+        if not logits.isfinite().all():
+            raise RelalignError("The embeddings are not finite any more. Lower training.learning_rate.")
         negatives = [
             sample_hard_negatives(side[rows], query_ids=ids[rows], candidate_ids=ids, generator=generator)[:, 0]
             for side in (logits.T, logits)
