@@ -1,0 +1,112 @@
+import pytest
+import torch
+from torch import Tensor
+
+from relalign.backbone import Backbone, Side, Widths
+from relalign.batches import Features, features_of
+from relalign.params import Backbone as Settings
+
+WIDTHS = Widths(image_tokens=6, image_pooled=5, text_tokens=4, text_pooled=3)
+SETTINGS = Settings(width=8, embedding_width=7, fusion_width=8, fusion_layers=2, heads=2, dropout=0.2)
+
+
+def random_features(rows: int, tokens: int, width: int, pooled: int, lengths: list[int] | None = None) -> Features:
+    length = torch.full((rows,), tokens) if lengths is None else torch.tensor(lengths)
+    return features_of(torch.randn(rows, tokens, width).half(), length, torch.randn(rows, pooled))
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    torch.manual_seed(0)
+    return Backbone(SETTINGS, WIDTHS, temperature=0.07).eval()
+
+
+@pytest.fixture
+def sides(backbone: Backbone) -> tuple[Side, Side]:
+    torch.manual_seed(1)
+    image, text = random_features(3, 9, 6, 5), random_features(3, 5, 4, 3, [5, 2, 1])
+    return backbone.encode_image(image), backbone.encode_text(text)
+
+
+def test_embeddings_have_unit_norm_and_the_temperature_starts_where_it_is_set(
+    backbone: Backbone, sides: tuple[Side, Side]
+) -> None:
+    for side in sides:
+        torch.testing.assert_close(side.embedding.norm(dim=1), torch.ones(3))
+    assert backbone.temperature.item() == pytest.approx(0.07)
+
+
+def test_what_stands_in_the_padding_changes_nothing(backbone: Backbone, sides: tuple[Side, Side]) -> None:
+    image, text = sides
+    tokens = text.features.table.tokens.clone()
+    for row, length in enumerate([5, 2, 1]):
+        tokens[row, length:] = 50.0
+    spoiled = backbone.encode_text(features_of(tokens, text.features.table.lengths, text.features.pooled))
+    torch.testing.assert_close(spoiled.embedding, text.embedding)
+    before, after = (backbone.fuse(image, side, attention=True) for side in (text, spoiled))
+    torch.testing.assert_close(after.matching_logit, before.matching_logit)
+    assert before.attention is not None
+    assert after.attention is not None
+    torch.testing.assert_close(after.attention.text_image, before.attention.text_image)
+
+
+def test_a_pair_is_fused_alike_alone_and_beside_longer_captions(
+    backbone: Backbone, sides: tuple[Side, Side]
+) -> None:
+    image, text = sides
+    together = backbone.fuse(image, text)
+    for row in range(3):
+        alone = backbone.fuse(image.take(torch.tensor([row])), text.take(torch.tensor([row])))
+        torch.testing.assert_close(alone.pooled[0], together.pooled[row])
+
+
+def test_each_attention_block_is_row_stochastic_on_real_tokens_and_zero_elsewhere(
+    backbone: Backbone, sides: tuple[Side, Side]
+) -> None:
+    blocks = backbone.fuse(*sides, attention=True).attention
+    assert blocks is not None
+    cases: list[tuple[Tensor, Tensor, Tensor]] = [
+        (blocks.text_text, blocks.text_mask, blocks.text_mask),
+        (blocks.image_image, blocks.image_mask, blocks.image_mask),
+        (blocks.text_image, blocks.text_mask, blocks.image_mask),
+        (blocks.image_text, blocks.image_mask, blocks.text_mask),
+    ]
+    for block, rows, columns in cases:
+        torch.testing.assert_close(block.sum(-1), rows.float())
+        assert (block >= 0).all()
+        assert (block.masked_select(~columns[:, None, :].expand_as(block)) == 0).all()
+
+
+def test_each_block_has_its_own_softmax_of_the_last_layer(backbone: Backbone, sides: tuple[Side, Side]) -> None:
+    """Slow twin: rebuild the hidden states by hand, then loop over pairs, heads and rows."""
+    image, text = sides
+    blocks = backbone.fuse(image, text, attention=True).attention
+    assert blocks is not None
+    first, last = backbone.fusion
+    hidden: list[Tensor] = []
+    hook = first.register_forward_hook(lambda module, inputs, output: hidden.append(output))
+    backbone.fuse(image, text)
+    hook.remove()
+    query, key, _ = last.query_key_value(last.attention_norm(hidden[0])).chunk(3, dim=-1)
+    head_width = 8 // 2
+    for pair, length in enumerate([5, 2, 1]):
+        words, regions = range(1, 1 + length), range(6, 6 + 9)
+        for i, word in enumerate(words):
+            expected = torch.zeros(9)
+            for head in range(2):
+                part = slice(head * head_width, (head + 1) * head_width)
+                scores = torch.stack(
+                    [query[pair, word, part] @ key[pair, region, part] / head_width**0.5 for region in regions]
+                )
+                expected += scores.softmax(0) / 2
+            torch.testing.assert_close(blocks.text_image[pair, i], expected)
+
+
+def test_what_is_learned_on_fused_vectors_reaches_the_embeddings(
+    backbone: Backbone, sides: tuple[Side, Side]
+) -> None:
+    backbone.fuse(*sides).matching_logit.sum().backward()
+    for tower in (backbone.image, backbone.text):
+        gradient = tower.trunk.project[1].weight.grad
+        assert gradient is not None
+        assert gradient.abs().sum() > 0

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relalign.batches import SplitData, TokenTable, features_of
+
+
+def split_of(captions_per_image: list[int], *, seed: int = 0) -> SplitData:
+    generator = torch.Generator().manual_seed(seed)
+    image_ids = np.arange(len(captions_per_image)) * 3 + 1
+    owners = np.repeat(image_ids, captions_per_image)
+    owners = owners[torch.randperm(len(owners), generator=generator).numpy()]
+
+    def features(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        lengths = torch.randint(1, 4, (rows,), generator=generator)
+        return torch.randn(rows, 3, 4, generator=generator).half(), lengths, torch.randn(rows, 5)
+
+    image, text = features_of(*features(len(image_ids))), features_of(*features(len(owners)))
+    return SplitData.build(image_ids, np.arange(len(owners)) * 2, owners, image, text)
+
+
+captions_per_image = st.lists(st.integers(1, 5), min_size=1, max_size=30)
+
+
+@given(captions_per_image, st.integers(2, 9), st.integers(0, 99))
+def test_an_epoch_holds_every_image_once_with_two_of_its_own_captions(
+    counts: list[int], batch_size: int, seed: int
+) -> None:
+    data = split_of(counts, seed=seed)
+    owner = dict(zip(data.caption_ids.tolist(), data.image_ids[data.image_of_caption].tolist(), strict=True))
+    row_of_caption = dict(zip(data.caption_ids.tolist(), data.text.rows.tolist(), strict=True))
+    caption_of_row = {row: caption for caption, row in row_of_caption.items()}
+    seen: list[int] = []
+    for batch in data.epoch(batch_size, torch.Generator().manual_seed(seed)):
+        images = batch.image_ids.tolist()
+        assert len(set(images)) == len(images) >= 2
+        seen += images
+        for i, image in enumerate(images):
+            caption = int(batch.caption_ids[i])
+            other = caption_of_row[int(batch.other_text.rows[i])]
+            assert owner[caption] == owner[other] == image
+            assert int(batch.text.rows[i]) == row_of_caption[caption]
+            alone = counts[data.image_ids.tolist().index(image)] == 1
+            assert (caption == other) == alone
+    assert len(set(seen)) == len(seen) >= len(counts) - 1  # a last batch of one image is left out
+
+
+def test_every_caption_of_an_image_is_drawn_about_equally_often_and_so_is_every_other_one() -> None:
+    data = split_of([4, 1])
+    images = torch.zeros(4000, dtype=torch.long)
+    batch = data.batch(images, torch.Generator().manual_seed(0))
+    for rows in (batch.text.rows, batch.other_text.rows):
+        _, counts = rows.unique(return_counts=True)
+        assert len(counts) == 4
+        assert (counts - 1000).abs().max() < 150
+
+
+def test_the_summary_is_the_mean_and_maximum_over_real_tokens_only() -> None:
+    tokens = torch.tensor([[[1.0], [3.0], [99.0]], [[-4.0], [-2.0], [-9.0]]]).half()
+    table = TokenTable(tokens, torch.tensor([2, 3]))
+    assert table.summary(torch.tensor([1, 0])).squeeze(-1).tolist() == [[-5.0, -2.0], [2.0, 3.0]]
+
+
+def test_gather_cuts_to_the_longest_row_asked_for() -> None:
+    table = TokenTable(torch.zeros(3, 6, 2).half(), torch.tensor([2, 4, 1]))
+    tokens, mask = table.gather(torch.tensor([2, 0]))
+    assert tokens.shape == (2, 2, 2)
+    assert mask.tolist() == [[True, False], [True, True]]
+
+
+def test_a_caption_of_an_unknown_image_is_refused() -> None:
+    features = features_of(torch.zeros(2, 1, 1).half(), torch.ones(2, dtype=torch.long), torch.zeros(2, 1))
+    with pytest.raises(ValueError, match="not among image_ids"):
+        SplitData.build(np.array([1, 2]), np.array([0, 1]), np.array([1, 3]), features, features)
