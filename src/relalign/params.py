@@ -73,7 +73,8 @@ class Encoder(Section):
     source: Source | None = None
     model: str | None = None
     revision: str | None = None
-    max_tokens: Count = 40
+    max_tokens: Annotated[int, Field(ge=3)] = 40
+    prefix: str = ""
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> "Encoder":
@@ -81,6 +82,8 @@ class Encoder(Section):
             raise ValueError(
                 "give exactly one of 'source' (a package or archive) and 'model' (a hub name or folder)"
             )
+        if self.kind == "efficientnet_lite0" and (self.source is None or self.modality != "image"):
+            raise ValueError("kind 'efficientnet_lite0' needs a 'source' and serves modality 'image'")
         return self
 
 
@@ -92,10 +95,11 @@ class Encoders(Section):
 
 
 class Features(Section):
-    """How features are computed; none of these changes what is computed."""
+    """How features are computed; none of these changes what is computed, beyond rounding."""
 
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     batch_size: Count = 32
-    workers: NonNegativeCount = 2
+    workers: Count = 2
 
 
 class Backbone(Section):
@@ -163,6 +167,8 @@ class Evaluate(Section):
     recall_at: Annotated[tuple[Count, ...], Field(strict=False)] = (1, 5, 10)
     bootstrap_samples: Count = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    permutations: Count = 9999
+    resampling_seed: NonNegativeCount = 0
 
 
 class Report(Section):

@@ -64,7 +64,7 @@ def recall(
 
     >>> report = recall(np.eye(2), np.array([[1.0, 0.1], [1.0, 0.2]]), np.array([0, 1]), ks=(1,))
     >>> report.i2t.recall[1], report.t2i.recall[1], report.t2i.ranks.tolist()
-    (50.0, 50.0, [1.0, 2.0])
+    (100.0, 50.0, [1.0, 2.0])
     """
     images, texts = unit_rows(image, "image embeddings", image_ids), unit_rows(text, "text embeddings", text_ids)
     owner = torch.as_tensor(text_to_image).to(images.device, torch.int64)
