@@ -6,10 +6,10 @@
                               |
                   [FUSE] text tokens, image tokens --> fusion encoder --> matching logit, attention blocks
 
-A trunk is applied token by token, so the embedding (from the mean and the maximum over tokens) and the fusion
-encoder (from every token) share its weights, and what an objective does to fused vectors or attention reaches
-the embeddings, as it does in the papers' end-to-end models (X-VLM, UNITER). Six thousand images reward short
-residual paths from pooled features more than depth.
+The embedding (from the mean and the maximum over tokens) and the fusion encoder (from every token) share the
+trunk's projection, so that what an objective does to fused vectors or attention reaches the embeddings, as it does
+in the papers' end-to-end models (X-VLM, UNITER). Six thousand images reward short residual paths from pooled
+features more than depth.
 """
 
 from dataclasses import dataclass
@@ -35,15 +35,29 @@ class Widths:
 
 
 @dataclass(frozen=True)
+class FusionTokens:
+    """One modality's tokens as the fusion encoder takes them."""
+
+    tokens: Float[Tensor, "batch token width"]
+    mask: Bool[Tensor, "batch token"]
+
+
+@dataclass(frozen=True)
 class Side:
-    """One tower's output: unit-norm embeddings beside the frozen features that the fusion encoder starts from."""
+    """One tower's output: unit-norm embeddings beside the frozen features that the fusion encoder starts from.
+
+    `projected` is filled by `Backbone.project_image` and `project_text` for rows that are fused more than once.
+    """
 
     embedding: Float[Tensor, "batch embedding"]
     features: Features
+    projected: FusionTokens | None = None
 
     def take(self, rows: Int[Tensor, " chosen"]) -> "Side":
         """The given rows (repeats allowed), for example the hard negatives of a batch."""
-        return Side(self.embedding[rows], self.features.take(rows))
+        known = self.projected
+        projected = None if known is None else FusionTokens(known.tokens[rows], known.mask[rows])
+        return Side(self.embedding[rows], self.features.take(rows), projected)
 
 
 @dataclass(frozen=True)
@@ -207,17 +221,33 @@ class Backbone(nn.Module):
         side: Side = self.text(features)
         return side
 
+    def project_image(self, side: Side) -> Side:
+        """Project the tokens once for rows that are about to be fused several times."""
+        return self._project(side, self.image, "image")
+
+    def project_text(self, side: Side) -> Side:
+        """Project the tokens once for rows that are about to be fused several times."""
+        return self._project(side, self.text, "text")
+
+    def _project(self, side: Side, tower: Tower, name: str) -> Side:
+        if side.projected is not None:
+            return side
+        tokens, mask = side.features.tokens()
+        projected = self.to_fusion[name](tower.trunk.project(tokens))
+        return Side(side.embedding, side.features, FusionTokens(projected, mask))
+
     def fuse(self, image: Side, text: Side, *, attention: bool = False) -> Fused:
         """Run row i of `image` with row i of `text` through the fusion encoder."""
-        text_tokens, text_mask = text.features.tokens()
-        image_tokens, image_mask = image.features.tokens()
+        words, regions = self.project_text(text).projected, self.project_image(image).projected
+        assert words is not None and regions is not None  # noqa: S101, PT018 (for the type checker)
+        text_mask, image_mask = words.mask, regions.mask
         batch, text_length = text_mask.shape
         fusion_token, text_type, image_type = self.modality
         hidden = torch.cat(
             [
                 fusion_token.expand(batch, 1, -1),
-                self.to_fusion["text"](self.text.trunk(text_tokens)) + text_type,
-                self.to_fusion["image"](self.image.trunk(image_tokens)) + image_type,
+                words.tokens + text_type,
+                regions.tokens + image_type,
             ],
             dim=1,
         )

@@ -149,7 +149,7 @@ class Contrastive(Section):
     algorithm: Literal["contrastive"]
     temperature: Positive = 0.07
     matching_weight: NonNegative = 1.0
-    matching_pairs: Count = 64
+    matching_pairs: Count = 32
 
 
 Method = Annotated[Cca | Contrastive, Field(discriminator="algorithm")]

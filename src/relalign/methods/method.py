@@ -56,9 +56,12 @@ def matching_term(
             for side in (logits.T, logits)
         ]
     negative_image, negative_text = negatives
-    # Three passes rather than one of triple size: the positives are often also wanted on their own.
-    positive = backbone.fuse(image.take(rows), text.take(rows))
-    with_image = backbone.fuse(image.take(negative_image), text.take(rows))
-    with_text = backbone.fuse(image.take(rows), text.take(negative_text))
+    # Each row's tokens are projected once, however many pairs it is part of.
+    known_image = backbone.project_image(image.take(torch.cat([rows, negative_image])))
+    known_text = backbone.project_text(text.take(torch.cat([rows, negative_text])))
+    own, drawn = rows, rows + len(rows)
+    positive = backbone.fuse(known_image.take(own), known_text.take(own))
+    with_image = backbone.fuse(known_image.take(drawn), known_text.take(own))
+    with_text = backbone.fuse(known_image.take(own), known_text.take(drawn))
     negative = torch.cat([with_image.matching_logit, with_text.matching_logit])
     return matching_loss(positive.matching_logit, negative), positive
