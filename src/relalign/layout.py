@@ -21,6 +21,11 @@ class Layout:
         """The checked pairs table."""
         return self.root / "data/pairs" / self.dataset
 
+    @property
+    def relevance(self) -> Path:
+        """How relevant each test image is to each test caption."""
+        return self.root / "data/relevance" / self.dataset
+
     def encoder(self, name: str) -> Path:
         """A frozen encoder's weights and configuration."""
         return self.root / "data/encoders" / name

@@ -22,7 +22,7 @@ def _download_encoder(params: Params, layout: Layout, options: argparse.Namespac
     from relalign.encoders import download_encoder
 
     name = getattr(params.encoders, options.modality)
-    download_encoder(params.encoder[name], layout.encoder(name))
+    download_encoder(params.encoder[name], layout.encoder(name), root=layout.root)
 
 
 def _validate(params: Params, layout: Layout, options: argparse.Namespace) -> None:
@@ -30,6 +30,12 @@ def _validate(params: Params, layout: Layout, options: argparse.Namespace) -> No
 
     dataset = params.datasets[params.dataset]
     validate_dataset(dataset, layout.raw, layout.pairs, params.validate_, root=layout.root)
+
+
+def _relevance(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.relevance_files import make_relevance
+
+    make_relevance(layout)
 
 
 def _features(params: Params, layout: Layout, options: argparse.Namespace) -> None:
@@ -43,6 +49,7 @@ def _features(params: Params, layout: Layout, options: argparse.Namespace) -> No
         layout.features(name),
         params.features,
         root=layout.root,
+        max_pixels=params.validate_.max_pixels,
     )
 
 
@@ -80,6 +87,7 @@ STAGES: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "download": (_download, "fetch, check and unpack the dataset", ()),
     "download-encoder": (_download_encoder, "fetch and check a frozen encoder", ("modality",)),
     "validate": (_validate, "decode every image, check every caption, write the pairs table", ()),
+    "relevance": (_relevance, "compute how relevant each test image is to each test caption", ()),
     "features": (_features, "run a frozen encoder over the pairs", ("modality",)),
     "train": (_train, "train one method with one seed", ("run",)),
     "export": (_export, "embed the test split and index it", ("run",)),
