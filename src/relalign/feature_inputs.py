@@ -1,0 +1,162 @@
+"""What a frozen encoder is run over: the pairs' images or captions, each with its hash, cut into batches."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float16, Float32, Int32, Int64, UInt8
+from numpy.typing import NDArray
+from PIL import Image
+
+from relalign.encoders.base import ImageEncoder, TextEncoder
+from relalign.errors import RelalignError
+from relalign.images import load_image
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of one row of features."""
+
+    tokens: int
+    width: int
+    pooled_width: int
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """Features of some rows, ready to be stored; rows shorter than `tokens` end in zeros."""
+
+    rows: Int64[np.ndarray, " n"]
+    tokens: Float16[np.ndarray, "n tokens width"]
+    lengths: Int32[np.ndarray, " n"]
+    pooled: Float32[np.ndarray, "n pooled_width"]
+
+
+class Inputs(Protocol):
+    """Rows in ascending order of id; `hashes` are the sha256 of their bytes."""
+
+    ids: NDArray[np.int64]
+    hashes: NDArray[np.uint8]
+
+    def shape(self) -> Shape:
+        """The shape of each row of features (runs the encoder once)."""
+
+    def encode(self, todo: NDArray[np.int64]) -> Iterator[EncodedRows]:
+        """Features of the rows `todo`, batch by batch, each row once, in an order that only `todo` decides."""
+
+
+class ImageInputs:
+    """The images of a pairs table, decoded by `workers` threads while the encoder runs."""
+
+    def __init__(
+        self,
+        pairs: pd.DataFrame,
+        encoder: ImageEncoder,
+        *,
+        root: Path,
+        batch_size: int,
+        workers: int,
+        max_pixels: int,
+    ) -> None:
+        images = pairs.drop_duplicates("image_id").sort_values("image_id")
+        self.ids = images["image_id"].to_numpy(dtype=np.int64)
+        self.paths = [root / path for path in images["image_path"]]
+        self.encoder, self.batch_size, self.workers, self.max_pixels = encoder, batch_size, workers, max_pixels
+        with ThreadPoolExecutor(workers) as pool:
+            self.hashes = _stack_hashes(pool.map(_hash_file, self.paths))
+
+    def shape(self) -> Shape:
+        """The shape of each row of features, from one grey image."""
+        prepared = self.encoder.prepare(Image.new("RGB", (256, 256), (127, 127, 127)))
+        encoded = self.encoder.encode(prepared[np.newaxis])
+        return Shape(encoded.tokens.shape[1], encoded.tokens.shape[2], encoded.pooled.shape[1])
+
+    def encode(self, todo: NDArray[np.int64]) -> Iterator[EncodedRows]:
+        """Features of the images `todo`, in ascending order."""
+        batches = list(full_batches(todo, self.batch_size))
+        with ThreadPoolExecutor(self.workers) as pool:
+            # One batch is decoded ahead of the one in the encoder: never more than two are in memory.
+            ahead = [pool.submit(self._prepare, int(row)) for row in batches[0][0]] if batches else []
+            for index, (batch, real) in enumerate(batches):
+                prepared = np.stack([future.result() for future in ahead])
+                following = batches[index + 1][0] if index + 1 < len(batches) else ()
+                ahead = [pool.submit(self._prepare, int(row)) for row in following]
+                encoded = self.encoder.encode(prepared)
+                lengths = np.full(real, encoded.tokens.shape[1], dtype=np.int32)
+                yield EncodedRows(
+                    batch[:real], _half(encoded.tokens[:real]), lengths, encoded.pooled[:real].numpy()
+                )
+
+    def _prepare(self, row: int) -> NDArray[Any]:
+        return self.encoder.prepare(load_image(self.paths[row], self.max_pixels))
+
+
+class CaptionInputs:
+    """The captions of a pairs table, tokenised once.
+
+    A batch holds captions of one length in tokens: nothing is padded, so a caption's features do not depend on
+    the captions beside it, and no time goes into padding.
+    """
+
+    def __init__(self, pairs: pd.DataFrame, encoder: TextEncoder, *, batch_size: int) -> None:
+        captions = pairs.sort_values("caption_id")
+        self.ids = captions["caption_id"].to_numpy(dtype=np.int64)
+        texts = captions["caption"].tolist()
+        self.hashes = _stack_hashes(hashlib.sha256(text.encode()).digest() for text in texts)
+        self.encoder, self.batch_size = encoder, batch_size
+        self.tokenised = encoder.tokenise(texts)
+        self.longest = max(int(caption.content.sum()) for caption in self.tokenised)
+
+    def shape(self) -> Shape:
+        """The shape of each row of features; `tokens` is the length of the longest caption."""
+        encoded = self.encoder.encode(self.tokenised[0].numbers[np.newaxis])
+        return Shape(self.longest, encoded.tokens.shape[2], encoded.pooled.shape[1])
+
+    def encode(self, todo: NDArray[np.int64]) -> Iterator[EncodedRows]:
+        """Features of the captions `todo`, by length and then by id."""
+        lengths = np.array([len(self.tokenised[row].numbers) for row in todo])
+        groups = (todo[lengths == length] for length in np.unique(lengths))
+        for batch, real in chain.from_iterable(full_batches(group, self.batch_size) for group in groups):
+            encoded = self.encoder.encode(np.stack([self.tokenised[row].numbers for row in batch]))
+            hidden = _half(encoded.tokens)
+            tokens = np.zeros((real, self.longest, hidden.shape[2]), dtype=np.float16)
+            content = [self.tokenised[row].content for row in batch[:real]]
+            for index, kept in enumerate(content):
+                tokens[index, : kept.sum()] = hidden[index, kept]
+            counts = np.array([kept.sum() for kept in content], dtype=np.int32)
+            yield EncodedRows(batch[:real], tokens, counts, encoded.pooled[:real].numpy())
+
+
+def full_batches(rows: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Cut rows into batches of exactly `size`, the last filled up by repetition; says how many are real.
+
+    Equal shapes make a row's features independent of how many other rows there are, down to the last bit.
+    With rows `[5, 6, 7]` and size 2: `([5, 6], 2)`, `([7, 7], 1)`.
+    """
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        yield np.resize(batch, size), len(batch)
+
+
+def _half(values: Any) -> NDArray[np.float16]:
+    """Float16, saturated instead of overflowing to infinity."""
+    largest = float(np.finfo(np.float16).max)
+    return values.clamp(-largest, largest).half().numpy()  # type: ignore[no-any-return]
+
+
+def _hash_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        raise RelalignError(f"{path}: {error.strerror}. Run the download and validate stages again.") from error
+
+
+def _stack_hashes(digests: Iterable[bytes]) -> UInt8[np.ndarray, "rows 32"]:
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32)
