@@ -1,6 +1,6 @@
 """Slow, obviously right ranking: every random order of the tied candidates is written out."""
 
-from itertools import combinations
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 
@@ -36,3 +36,31 @@ def recall(image, text, owner, ks):
         )
         for side in (i2t, t2i)
     )
+
+
+def orders(scores, tie=1e-9):
+    """Every ranking of the candidates, highest score first, with the tied in every order."""
+    for order in permutations(range(len(scores))):
+        if all(scores[a] >= scores[b] - tie for a, b in pairwise(order)):
+            yield order
+
+
+def ndcg(scores, gains, k):
+    """Mean nDCG@k in percent over every order of the tied, linear gain."""
+    ideal = sum(gain / np.log2(rank + 1) for rank, gain in enumerate(sorted(gains, reverse=True)[:k], 1))
+    reached = [
+        sum(gains[candidate] / np.log2(rank + 1) for rank, candidate in enumerate(order[:k], 1))
+        for order in orders(scores)
+    ]
+    return 100 * np.mean(reached) / ideal
+
+
+def precision_at_r(scores, relevant):
+    """Mean (mAP@R, R-Precision) in percent over every order of the tied."""
+    wanted = sum(relevant)
+    found = []
+    for order in orders(scores):
+        hits = [relevant[candidate] for candidate in order[:wanted]]
+        average = sum(hit * sum(hits[:rank]) / rank for rank, hit in enumerate(hits, 1)) / wanted
+        found.append((100 * average, 100 * sum(hits) / wanted))
+    return tuple(np.mean(found, axis=0))

@@ -82,4 +82,5 @@ def _f_measure(
     recall = (shared / words).max(axis=0, initial=0)
     scale = recall + BETA**2 * precision
     measure: NDArray[np.float64] = np.zeros_like(scale)
-    return np.divide((1 + BETA**2) * precision * recall, scale, out=measure, where=scale > 0)
+    np.divide((1 + BETA**2) * precision * recall, scale, out=measure, where=scale > 0)
+    return measure
