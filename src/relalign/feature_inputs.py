@@ -47,28 +47,24 @@ class Inputs(Protocol):
     def shape(self) -> Shape:
         """The shape of each row of features (runs the encoder once)."""
 
-    def encode(self, todo: NDArray[np.int64]) -> Iterator[EncodedRows]:
-        """Features of the rows `todo`, batch by batch, each row once, in an order that only `todo` decides."""
+    def batches(self, todo: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], int]]:
+        """The rows `todo` as `full_batches`, each row once, in an order that only `todo` decides."""
+
+    def encode(self, batch: NDArray[np.int64], real: int) -> EncodedRows:
+        """Features of the first `real` rows of a batch; safe to call from several threads at once."""
 
 
 class ImageInputs:
-    """The images of a pairs table, decoded by `workers` threads while the encoder runs."""
+    """The images of a pairs table."""
 
     def __init__(
-        self,
-        pairs: pd.DataFrame,
-        encoder: ImageEncoder,
-        *,
-        root: Path,
-        batch_size: int,
-        workers: int,
-        max_pixels: int,
+        self, pairs: pd.DataFrame, encoder: ImageEncoder, *, root: Path, batch_size: int, max_pixels: int
     ) -> None:
         images = pairs.drop_duplicates("image_id").sort_values("image_id")
         self.ids = images["image_id"].to_numpy(dtype=np.int64)
         self.paths = [root / path for path in images["image_path"]]
-        self.encoder, self.batch_size, self.workers, self.max_pixels = encoder, batch_size, workers, max_pixels
-        with ThreadPoolExecutor(workers) as pool:
+        self.encoder, self.batch_size, self.max_pixels = encoder, batch_size, max_pixels
+        with ThreadPoolExecutor() as pool:
             self.hashes = _stack_hashes(pool.map(_hash_file, self.paths))
 
     def shape(self) -> Shape:
@@ -77,24 +73,16 @@ class ImageInputs:
         encoded = self.encoder.encode(prepared[np.newaxis])
         return Shape(encoded.tokens.shape[1], encoded.tokens.shape[2], encoded.pooled.shape[1])
 
-    def encode(self, todo: NDArray[np.int64]) -> Iterator[EncodedRows]:
-        """Features of the images `todo`, in ascending order."""
-        batches = list(full_batches(todo, self.batch_size))
-        with ThreadPoolExecutor(self.workers) as pool:
-            # One batch is decoded ahead of the one in the encoder: never more than two are in memory.
-            ahead = [pool.submit(self._prepare, int(row)) for row in batches[0][0]] if batches else []
-            for index, (batch, real) in enumerate(batches):
-                prepared = np.stack([future.result() for future in ahead])
-                following = batches[index + 1][0] if index + 1 < len(batches) else ()
-                ahead = [pool.submit(self._prepare, int(row)) for row in following]
-                encoded = self.encoder.encode(prepared)
-                lengths = np.full(real, encoded.tokens.shape[1], dtype=np.int32)
-                yield EncodedRows(
-                    batch[:real], _half(encoded.tokens[:real]), lengths, encoded.pooled[:real].numpy()
-                )
+    def batches(self, todo: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], int]]:
+        """Images in ascending order."""
+        return list(full_batches(todo, self.batch_size))
 
-    def _prepare(self, row: int) -> NDArray[Any]:
-        return self.encoder.prepare(load_image(self.paths[row], self.max_pixels))
+    def encode(self, batch: NDArray[np.int64], real: int) -> EncodedRows:
+        """Decode and encode a batch of images."""
+        prepared = [self.encoder.prepare(load_image(self.paths[row], self.max_pixels)) for row in batch[:real]]
+        encoded = self.encoder.encode(np.stack(prepared)[np.arange(len(batch)) % real])
+        lengths = np.full(real, encoded.tokens.shape[1], dtype=np.int32)
+        return EncodedRows(batch[:real], _half(encoded.tokens[:real]), lengths, encoded.pooled[:real].numpy())
 
 
 class CaptionInputs:
@@ -118,19 +106,22 @@ class CaptionInputs:
         encoded = self.encoder.encode(self.tokenised[0].numbers[np.newaxis])
         return Shape(self.longest, encoded.tokens.shape[2], encoded.pooled.shape[1])
 
-    def encode(self, todo: NDArray[np.int64]) -> Iterator[EncodedRows]:
-        """Features of the captions `todo`, by length and then by id."""
+    def batches(self, todo: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], int]]:
+        """Captions by length, and then by id."""
         lengths = np.array([len(self.tokenised[row].numbers) for row in todo])
         groups = (todo[lengths == length] for length in np.unique(lengths))
-        for batch, real in chain.from_iterable(full_batches(group, self.batch_size) for group in groups):
-            encoded = self.encoder.encode(np.stack([self.tokenised[row].numbers for row in batch]))
-            hidden = _half(encoded.tokens)
-            tokens = np.zeros((real, self.longest, hidden.shape[2]), dtype=np.float16)
-            content = [self.tokenised[row].content for row in batch[:real]]
-            for index, kept in enumerate(content):
-                tokens[index, : kept.sum()] = hidden[index, kept]
-            counts = np.array([kept.sum() for kept in content], dtype=np.int32)
-            yield EncodedRows(batch[:real], tokens, counts, encoded.pooled[:real].numpy())
+        return list(chain.from_iterable(full_batches(group, self.batch_size) for group in groups))
+
+    def encode(self, batch: NDArray[np.int64], real: int) -> EncodedRows:
+        """Encode a batch of captions and keep what belongs to their words."""
+        encoded = self.encoder.encode(np.stack([self.tokenised[row].numbers for row in batch]))
+        hidden = _half(encoded.tokens)
+        content = [self.tokenised[row].content for row in batch[:real]]
+        lengths = np.array([kept.sum() for kept in content], dtype=np.int32)
+        tokens = np.zeros((real, self.longest, hidden.shape[2]), dtype=np.float16)
+        for index, kept in enumerate(content):
+            tokens[index, : lengths[index]] = hidden[index, kept]
+        return EncodedRows(batch[:real], tokens, lengths, encoded.pooled[:real].numpy())
 
 
 def full_batches(rows: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[np.int64], int]]:

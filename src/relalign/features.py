@@ -20,6 +20,7 @@ from relalign.encoders import load_image_encoder, load_text_encoder
 from relalign.errors import RelalignError
 from relalign.feature_draft import FeatureDraft, open_draft
 from relalign.feature_inputs import CaptionInputs, ImageInputs, Inputs
+from relalign.ordered_pool import map_on_cores
 from relalign.params import Encoder, Features, Validate
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def extract_features(
         encoder_folder: weights, configuration and tokenizer; altered files are refused.
         pairs_folder: the folder of `pairs.parquet`, whose image paths count from `root`.
         destination: the store, `data/features/<dataset>/<encoder>`.
-        settings: device, batch size and decoding threads.
+        settings: device, batch size and number of cores.
         root: the project folder.
         max_pixels: images with more pixels are refused, as validation does.
 
@@ -66,7 +67,8 @@ def extract_features(
     work = destination.with_name(f".{destination.name}.work")
     with FileLock(f"{work}.lock"), full_disk_explained(destination):
         draft = _prepared_draft(work, key, inputs)
-        _fill(draft, inputs, destination.name)
+        cores = settings.workers or torch.get_num_threads()
+        _fill(draft, inputs, cores=cores, name=destination.name)
         parameters = {"encoder": identity, "key": key}
         origin = {"encoder": encoder_folder, "pairs": pairs_folder}
         with publish(destination, made_by="features", parameters=parameters, inputs=origin) as store:
@@ -74,14 +76,12 @@ def extract_features(
         draft.seal(destination)
 
 
-def _fill(draft: FeatureDraft, inputs: Inputs, name: str) -> None:
+def _fill(draft: FeatureDraft, inputs: Inputs, *, cores: int, name: str) -> None:
     """Compute what the draft lacks, committing every few seconds."""
     todo = draft.todo
-    if not len(todo):
-        return
     committed = time.monotonic()
     with tqdm(total=len(draft.done), initial=len(draft.done) - len(todo), desc=name, unit="row") as progress:
-        for encoded in inputs.encode(todo):
+        for encoded in map_on_cores(lambda batch: inputs.encode(*batch), inputs.batches(todo), cores=cores):
             draft.put(encoded)
             progress.update(len(encoded.rows))
             if time.monotonic() - committed > _COMMIT_SECONDS:
@@ -127,7 +127,6 @@ def _inputs(
         load_image_encoder(encoder, folder, device),
         root=root,
         batch_size=settings.batch_size,
-        workers=settings.workers,
         max_pixels=max_pixels,
     )
 

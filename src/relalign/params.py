@@ -54,6 +54,7 @@ class Dataset(Section):
 
     reader: Literal["openmoji", "karpathy", "table"]
     sources: dict[Name, Source]
+    captions_file: str | None = None
 
 
 class Validate(Section):
@@ -62,7 +63,8 @@ class Validate(Section):
     on_bad_image: Literal["fail", "skip"] = "skip"
     on_bad_caption: Literal["fail", "skip"] = "skip"
     max_pixels: Count = 50_000_000
-    near_duplicate_bits: Annotated[int, Field(ge=0, le=64)] = 2
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=64)] = 6
+    on_split_leak: Literal["fail", "drop_from_train", "drop_from_train_and_val"] = "drop_from_train"
 
 
 class Encoder(Section):
@@ -95,11 +97,11 @@ class Encoders(Section):
 
 
 class Features(Section):
-    """How features are computed; none of these changes what is computed, beyond rounding."""
+    """How features are computed; none of these changes what is computed, beyond rounding. 0 workers: all cores."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     batch_size: Count = 32
-    workers: Count = 2
+    workers: NonNegativeCount = 0
 
 
 class Backbone(Section):
@@ -172,9 +174,10 @@ class Evaluate(Section):
 
 
 class Report(Section):
-    """The comparison and the page a person reads."""
+    """The comparison and the page a person reads; `examples` is how many queries of each kind it shows."""
 
     baseline: Name = "contrastive"
+    examples: NonNegativeCount = 3
 
 
 class Tracking(Section):
