@@ -1,0 +1,12 @@
+"""The page a person reads: tables, figures and examples in one self-contained file."""
+
+from relalign.artifacts import write_atomic
+from relalign.layout import Layout
+from relalign.params import Params
+
+
+def write_report(params: Params, layout: Layout) -> None:
+    """Write `results/<dataset>/report.html`; equal results and parameters give equal bytes."""
+    from relalign.report.page import render
+
+    write_atomic(layout.results / "report.html", render(params, layout))

@@ -1,0 +1,135 @@
+"""The comparison as a reader sees it: which columns, how many digits, what is bold and what is marked.
+
+Bold is the best value of a column, and only if the tests carry it: it differs significantly from the baseline,
+or it is the baseline and every other method differs significantly from it. Ties for the best are not bold.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from relalign.comparison import Comparison, Entry
+from relalign.report.definitions import define
+
+LEVEL = 0.05
+HEADLINE = (
+    "i2t/recall@1",
+    "i2t/recall@5",
+    "i2t/recall@10",
+    "t2i/recall@1",
+    "t2i/recall@5",
+    "t2i/recall@10",
+    "rsum",
+    "i2i/ndcg@10",
+    "t2t/ndcg@10",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number as text, with what the tests say of it; empty texts where there is nothing to say."""
+
+    mean: str = ""
+    interval: str = ""
+    p: str = ""
+    verdict: str = ""  # "better" or "worse" than the baseline, significantly; else empty
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring columns under one title; `n` queries each, None where columns differ or have none."""
+
+    title: str
+    n: int | None
+    metrics: list[str]
+
+
+def columns(comparison: Comparison) -> list[str]:
+    """The headline metrics that were measured."""
+    measured = {metric for entries in comparison.entries.values() for metric in entries}
+    return [metric for metric in HEADLINE if metric in measured]
+
+
+def groups(comparison: Comparison, metrics: Sequence[str]) -> list[Group]:
+    """Consecutive metrics of one kind of query, under its title."""
+    made = []
+    for title, members in groupby(metrics, key=lambda metric: _about(metric)[1]):
+        names = list(members)
+        sizes = {entries[m].queries for entries in comparison.entries.values() for m in names if m in entries}
+        same = sizes.pop() if len(sizes) == 1 and names != ["rsum"] else None
+        made.append(Group(title, same, [_about(name)[0] for name in names]))
+    return made
+
+
+def cells(comparison: Comparison, metric: str) -> dict[str, Cell]:
+    """The column of one metric, a cell a method."""
+    entries = {name: held[metric] for name, held in comparison.entries.items() if metric in held}
+    better = definition.better if (definition := define(metric)) else 0
+    winner = _winner(entries, comparison.baseline, better)
+    return {
+        name: _cell(entries[name], better, best=name == winner) if name in entries else Cell()
+        for name in comparison.entries
+    }
+
+
+def number(value: float) -> str:
+    """Two digits after the point for small values, one for others: `0.0312` -> `0.03`, `41.26` -> `41.3`."""
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def p_value(p: float) -> str:
+    """`0.0004` -> `< 0.001`, `0.0312` -> `= 0.031`."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def terminal_table(comparison: Comparison) -> str:
+    """The headline columns for a terminal, `*` where a method differs significantly from the baseline."""
+    metrics = columns(comparison)
+    head = ["method", *(f"{metric.removesuffix('/')}" for metric in metrics)]
+    lines = [head]
+    for method in comparison.entries:
+        row = [cells(comparison, metric)[method] for metric in metrics]
+        lines.append([method, *(cell.mean + ("*" if cell.verdict else " ") for cell in row)])
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
+    table = [
+        "  ".join(
+            text.ljust(width) if place == 0 else text.rjust(width) for place, (text, width) in enumerate(pairs)
+        )
+        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
+    ]
+    seeds = f"mean over {comparison.seeds} seed{'s' if comparison.seeds != 1 else ''}"
+    note = f"{seeds}; * differs from {comparison.baseline} (paired permutation test, Holm, p < {LEVEL})"
+    return "\n".join([table[0], "-" * len(table[0]), *table[1:], note])
+
+
+def _about(metric: str) -> tuple[str, str]:
+    definition = define(metric)
+    return (definition.short, definition.group) if definition else (metric, "")
+
+
+def _significant(entry: Entry) -> bool:
+    return entry.p_holm is not None and entry.p_holm < LEVEL
+
+
+def _winner(entries: Mapping[str, Entry], baseline: str, better: int) -> str | None:
+    if better == 0 or len(entries) < 2:
+        return None
+    first, second = sorted(entries, key=lambda name: -better * entries[name].value)[:2]
+    if entries[first].value == entries[second].value:
+        return None
+    rivals = (
+        [entry for name, entry in entries.items() if name != baseline] if first == baseline else [entries[first]]
+    )
+    return first if all(map(_significant, rivals)) else None
+
+
+def _cell(entry: Entry, better: int, *, best: bool) -> Cell:
+    interval = (
+        f"{number(entry.low)}–{number(entry.high)}" if entry.low is not None and entry.high is not None else ""
+    )
+    verdict = ""
+    if better and _significant(entry) and entry.difference:
+        verdict = "better" if entry.difference * better > 0 else "worse"
+    p = p_value(entry.p_holm) if entry.p_holm is not None else ""
+    return Cell(number(entry.value), interval, p, verdict, best)

@@ -1,0 +1,131 @@
+"""A few test queries with what each method finds for them: chosen by position, never by result."""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from relalign.embeddings import Embeddings, load_embeddings
+from relalign.layout import Layout
+from relalign.params import Params
+
+TOP = 5
+PIXELS = 112  # shown at up to 64 CSS pixels, so that a phone's or a printer's resolution has something to show
+
+
+@dataclass(frozen=True)
+class Found:
+    """One result: a caption or an image (as a data URI), and whether it is a right answer (None: no telling)."""
+
+    caption: str
+    image: str
+    right: bool | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One query and the first results of each method."""
+
+    caption: str
+    image: str
+    answers: Mapping[str, list[Found]]
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether the answers are captions rather than images."""
+        return not any(found.image for answers in self.answers.values() for found in answers)
+
+
+def thumbnail(path: Path) -> str:
+    """A small JPEG of the image as a data URI."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail((PIXELS, PIXELS), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=80, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def evenly(count: int, total: int) -> list[int]:
+    """`count` places spread over `total`: `evenly(2, 8)` -> `[2, 6]`."""
+    count = min(count, total)
+    return [(2 * place + 1) * total // (2 * count) for place in range(count)]
+
+
+def read_examples(params: Params, layout: Layout, count: int) -> dict[str, list[Example]]:
+    """`count` queries of each kind over the test split, answered by every method's first seed."""
+    if count == 0:
+        return {}
+    pairs = pd.read_parquet(layout.pairs / "pairs.parquet").query("split == 'test'").sort_values("caption_id")
+    paths = pairs.drop_duplicates("image_id").set_index("image_id")["image_path"].to_dict()
+    shelf = _Shelf(
+        captions=pairs.set_index("caption_id")["caption"].to_dict(),
+        image_of=pairs.set_index("caption_id")["image_id"].to_dict(),
+        pictures={},
+        paths={image: layout.root / path for image, path in paths.items()},
+    )
+    models = {name: load_embeddings(layout.run(name, params.seeds[0]) / "embeddings") for name in params.methods}
+    first = models[params.methods[0]]
+    texts, images = evenly(count, len(first.text_ids)), evenly(count, len(first.image_ids))
+    return {
+        "text → image": [shelf.text_to_image(models, row) for row in texts],
+        "image → text": [shelf.image_to_text(models, row) for row in images],
+        "image → image": [shelf.image_to_image(models, row) for row in images],
+    }
+
+
+def best(scores: NDArray[np.float32], *, leave_out: int | None = None) -> list[int]:
+    """Rows of the highest scores, ties by row; `leave_out` is the query's own row."""
+    order = np.argsort(-scores, kind="stable")
+    return [int(row) for row in order[: TOP + 1] if row != leave_out][:TOP]
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    captions: Mapping[Any, str]
+    image_of: Mapping[Any, int]
+    paths: Mapping[Any, Path]
+    pictures: dict[int, str]
+
+    def picture(self, image: int) -> str:
+        if image not in self.pictures:
+            self.pictures[image] = thumbnail(self.paths[image])
+        return self.pictures[image]
+
+    def caption_of(self, image: int) -> str:
+        return next(self.captions[caption] for caption, owner in self.image_of.items() if owner == image)
+
+    def text_to_image(self, models: Mapping[str, Embeddings], row: int) -> Example:
+        query = int(next(iter(models.values())).text_ids[row])
+        answers = {}
+        for name, model in models.items():
+            images = [int(model.image_ids[place]) for place in best(model.image @ model.text[row])]
+            answers[name] = [
+                Found(self.caption_of(image), self.picture(image), image == self.image_of[query])
+                for image in images
+            ]
+        return Example(self.captions[query], "", answers)
+
+    def image_to_text(self, models: Mapping[str, Embeddings], row: int) -> Example:
+        query = int(next(iter(models.values())).image_ids[row])
+        answers = {}
+        for name, model in models.items():
+            texts = [int(model.text_ids[place]) for place in best(model.text @ model.image[row])]
+            answers[name] = [Found(self.captions[text], "", self.image_of[text] == query) for text in texts]
+        return Example(self.caption_of(query), self.picture(query), answers)
+
+    def image_to_image(self, models: Mapping[str, Embeddings], row: int) -> Example:
+        query = int(next(iter(models.values())).image_ids[row])
+        answers = {}
+        for name, model in models.items():
+            places = best(model.image @ model.image[row], leave_out=row)
+            images = [int(model.image_ids[place]) for place in places]
+            answers[name] = [Found(self.caption_of(image), self.picture(image), None) for image in images]
+        return Example(self.caption_of(query), self.picture(query), answers)

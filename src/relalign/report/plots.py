@@ -1,0 +1,127 @@
+"""Which figures the report has, and from which numbers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pandas as pd
+
+from relalign.comparison import Comparison
+from relalign.layout import Layout
+from relalign.params import Params
+from relalign.report import figures
+from relalign.report.definitions import define
+from relalign.report.sources import Run
+from relalign.result_files import read_query_table
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An SVG element and the sentence below it."""
+
+    svg: str
+    caption: str
+
+
+def all_figures(params: Params, layout: Layout, comparison: Comparison, runs: Sequence[Run]) -> list[Figure]:
+    """Every figure whose numbers exist."""
+    made = [recall_figure(comparison, side) for side in ("i2t", "t2i")]
+    made += [_single_modal(params, runs, metric) for metric in ("i2i/ndcg@10", "t2t/ndcg@10")]
+    made += [_ranks(params, layout, side) for side in ("i2t", "t2i")]
+    made.append(_training(params, runs, "val/rsum", "validation Rsum", "Rsum on the validation split"))
+    made.append(
+        _training(
+            params,
+            runs,
+            "loss/total",
+            "training loss",
+            "Each method's own objective, not comparable between methods",
+        )
+    )
+    return [figure for figure in made if figure is not None]
+
+
+def recall_figure(comparison: Comparison, side: str) -> Figure | None:
+    """Recall of every method in one direction (`i2t` or `t2i`), with intervals."""
+    cells = {
+        method: {
+            int(metric.rpartition("@")[2]): (entry.value, entry.low, entry.high)
+            for metric, entry in entries.items()
+            if metric.startswith(f"{side}/recall@")
+        }
+        for method, entries in comparison.entries.items()
+    }
+    if not any(cells.values()):
+        return None
+    title = _title(side)
+    svg = figures.draw(
+        figures.forest(cells, f"{title} recall (%)", figures.style_of(list(cells))),
+        name=f"recall-{side}",
+        height=1.1 + 0.5 * len(cells),
+    )
+    return Figure(svg, f"Recall {title}: mean over seeds, the line is the interval over test images.")
+
+
+def _single_modal(params: Params, runs: Sequence[Run], metric: str) -> Figure | None:
+    points = {
+        method: [
+            (run.metrics["rsum"], run.metrics[metric])
+            for run in runs
+            if run.method == method and "rsum" in run.metrics and metric in run.metrics
+        ]
+        for method in params.methods
+    }
+    if not any(points.values()):
+        return None
+    definition = define(metric)
+    label = f"{definition.short}, {definition.group}" if definition else metric
+    svg = _draw(
+        figures.scatter(_present(points), "Rsum (both directions)", label, figures.style_of(params.methods)),
+        metric,
+    )
+    return Figure(
+        svg,
+        "Relations within a modality against retrieval across: a small mark a seed, a large one the mean.",
+    )
+
+
+def _ranks(params: Params, layout: Layout, side: str) -> Figure | None:
+    ranks = {}
+    for method in params.methods:
+        table = read_query_table(layout.run(method, params.seeds[0]) / "evaluation")
+        ranks[method] = table.loc[table["metric"] == f"{side}/mean_rank", "value"].tolist()
+    if not any(ranks.values()):
+        return None
+    label = f"rank of the first right answer, {_title(side)}"
+    svg = _draw(figures.cumulative_ranks(_present(ranks), label, figures.style_of(params.methods)), side)
+    return Figure(svg, f"Recall at every cut-off, {_title(side)}, seed {params.seeds[0]}.")
+
+
+def _training(params: Params, runs: Sequence[Run], column: str, label: str, caption: str) -> Figure | None:
+    series = {}
+    for method in params.methods:
+        tables = [pd.DataFrame(run.history) for run in runs if run.method == method and len(run.history) > 1]
+        series[method] = [
+            (table["epoch"].tolist(), table[column].tolist())
+            for table in tables
+            if {"epoch", column} <= set(table)
+        ]
+    if not any(series.values()):
+        return None
+    style = figures.style_of(params.methods)
+    svg = _draw(figures.curves(_present(series), "epoch", label, style), column)
+    return Figure(svg, f"{caption}: a line a seed. Methods without epochs are not shown.")
+
+
+def _draw(plot: Callable[..., None], metric: str) -> str:
+    return figures.draw(plot, name="".join(letter if letter.isalnum() else "-" for letter in f"figure-{metric}"))
+
+
+def _present(table: Mapping[str, Sequence[T]]) -> dict[str, Sequence[T]]:
+    return {name: values for name, values in table.items() if values}
+
+
+def _title(side: str) -> str:
+    return {"i2t": "image → text", "t2i": "text → image"}[side]

@@ -1,0 +1,112 @@
+"""Everything the report is made of, read once; what an optional file does not say stays empty."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from relalign import __version__
+from relalign.artifacts import MANIFEST, RECORDED_PACKAGES, read_manifest
+from relalign.errors import RelalignError
+from relalign.layout import Layout
+from relalign.params import Params
+
+
+@dataclass(frozen=True)
+class Licence:
+    """On what terms something was used, and whom to name for it."""
+
+    name: str
+    licence: str
+    attribution: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained method with one seed: its final numbers and its history, a row an epoch."""
+
+    method: str
+    seed: int
+    metrics: Mapping[str, float]
+    history: list[dict[str, float]]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or `RelalignError` naming the file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RelalignError(f"{path} is missing. Run `snakemake --cores all` to make it.") from None
+    except ValueError as error:
+        raise RelalignError(f"{path} is not JSON ({error}). Delete it and run the pipeline again.") from None
+    if not isinstance(content, dict):
+        raise RelalignError(f"{path} holds no JSON object. Delete it and run the pipeline again.")
+    return content
+
+
+def read_runs(params: Params, layout: Layout) -> list[Run]:
+    """All runs of the comparison, in the order of `methods` and `seeds`."""
+    runs = []
+    for method in params.methods:
+        for seed in params.seeds:
+            folder = layout.run(method, seed)
+            runs.append(
+                Run(method, seed, read_json(folder / "metrics.json"), _history(folder / "model/history.csv"))
+            )
+    return runs
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
+
+
+def read_licences(params: Params) -> tuple[list[Licence], list[Licence]]:
+    """Licences of the data and of the encoders."""
+    sources = params.datasets[params.dataset].sources
+    data = [Licence(name, source.licence, source.attribution, source.url) for name, source in sources.items()]
+    encoders = []
+    for side in ("image", "text"):
+        name = getattr(params.encoders, side)
+        encoder = params.encoder[name]
+        if encoder.source is None:
+            origin = f"{encoder.model}" + (f" at {encoder.revision}" if encoder.revision else "")
+            encoders.append(Licence(name, "see the model's page", "see the model's page", origin))
+        else:
+            source = encoder.source
+            encoders.append(Licence(name, source.licence, source.attribution, source.url))
+    return data, encoders
+
+
+def versions(layout: Layout, runs: list[Run]) -> dict[str, str]:
+    """Versions that made the results, from the first model's manifest (the installed ones where it has none)."""
+    folder = layout.run(runs[0].method, runs[0].seed) / "model"
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        return {"relalign": manifest["relalign"], **manifest["packages"]}
+    return {"relalign": __version__, **{name: version(name) for name in RECORDED_PACKAGES}}
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """How often validation left something out for a reason."""
+
+    reason: str
+    count: int
+
+
+def skipped(layout: Layout) -> list[Skipped] | None:
+    """What validation left out, most frequent first; None where validation left no record."""
+    path = layout.pairs / "validation.json"
+    if not path.is_file():
+        return None
+    counts: dict[str, int] = read_json(path).get("skipped", {})
+    return [
+        Skipped(reason, count) for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
