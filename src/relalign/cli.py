@@ -15,9 +15,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="relalign", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
+    from relalign.report.command import add_table_command
     from relalign.stages import add_stage_commands
 
     add_stage_commands(commands)
+    add_table_command(commands)
     return parser
 
 

@@ -21,6 +21,11 @@ from relalign.result_files import write_evaluation
 
 PROJECT = Path(__file__).parents[2]
 TRAINED, TESTED = 30, 24
+VALIDATION = {
+    "images": {"seen": 56, "skipped": {"truncated": ["a.png", "b.png"]}, "converted": {}},
+    "captions": {"seen": 111, "skipped": {"empty": [{"origin": "line 3"}]}},
+    "near_duplicates": {"groups": 4, "dropped": ["c.png"]},
+}
 
 
 @pytest.fixture(scope="session")
@@ -66,8 +71,7 @@ def _write_pairs(layout: Layout) -> None:
     with publish(layout.pairs, made_by="test") as draft:
         columns = ["caption_id", "image_id", "caption", "image_path", "split"]
         pd.DataFrame(rows, columns=columns).to_parquet(draft / "pairs.parquet")
-        skipped = {"skipped": {"truncated image": 1, "empty caption": 3}}
-        (draft / "validation.json").write_text(json.dumps(skipped))
+        (draft / "validation.json").write_text(json.dumps(VALIDATION))
 
 
 def _write_run(run: Path, params: Params, *, noise: float, seed: int) -> None:

@@ -56,10 +56,20 @@ def groups(comparison: Comparison, metrics: Sequence[str]) -> list[Group]:
     made = []
     for title, members in groupby(metrics, key=lambda metric: _about(metric)[1]):
         names = list(members)
-        sizes = {entries[m].queries for entries in comparison.entries.values() for m in names if m in entries}
-        same = sizes.pop() if len(sizes) == 1 and names != ["rsum"] else None
-        made.append(Group(title, same, [_about(name)[0] for name in names]))
+        size = None if names == ["rsum"] else queries(comparison, names)
+        made.append(Group(title, size, [_about(name)[0] for name in names]))
     return made
+
+
+def queries(comparison: Comparison, metrics: Sequence[str]) -> int | None:
+    """How many queries each of these numbers is the average of, or None if that differs or there are none."""
+    sizes = {
+        entries[metric].queries
+        for entries in comparison.entries.values()
+        for metric in metrics
+        if metric in entries
+    }
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def cells(comparison: Comparison, metric: str) -> dict[str, Cell]:

@@ -86,7 +86,7 @@ def forest(
                 axes.plot(mean, place, marker=marker, markersize=6, color=colour)
                 if mean - labelled > LEGIBLE:
                     labelled = mean
-                    above = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+                    above: Any = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
                     axes.annotate(f"@{k}", (mean, place), (0, 7), **above)
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.4, -0.7)

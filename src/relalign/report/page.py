@@ -12,10 +12,10 @@ from relalign.comparison import Comparison, read_comparison
 from relalign.layout import Layout
 from relalign.params import Params
 from relalign.report import comparison_table as numbers
-from relalign.report.definitions import define
+from relalign.report.definitions import FAMILIES, define, family
 from relalign.report.examples import read_examples
 from relalign.report.plots import all_figures
-from relalign.report.sources import read_licences, read_runs, skipped, versions
+from relalign.report.sources import read_licences, read_runs, read_validation, versions
 
 TIE_RULE = (
     "ranks and recalls are averages over all orders of the tied candidates, so a constant scorer gets chance "
@@ -59,7 +59,7 @@ def _content(params: Params, layout: Layout) -> dict[str, Any]:
         "figures": all_figures(params, layout, comparison, runs),
         "examples": read_examples(params, layout, params.report.examples),
         "splits": splits,
-        "skipped": skipped(layout),
+        "validation": read_validation(layout),
         "licences": [*data, *encoders],
         "versions": versions(layout, runs),
         "parameters": _parameters(params),
@@ -100,22 +100,22 @@ def _headline(params: Params, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _every(comparison: Comparison) -> list[dict[str, Any]]:
-    rows = []
-    for metric in dict.fromkeys(metric for entries in comparison.entries.values() for metric in entries):
+def _every(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+    """Every metric with its meaning and a cell a method, by the title of its family."""
+    metrics = list(dict.fromkeys(metric for entries in comparison.entries.values() for metric in entries))
+    by_family: dict[str, list[dict[str, Any]]] = {}
+    for metric in sorted(metrics, key=lambda metric: list(FAMILIES).index(family(metric))):
         definition = define(metric)
         by_method = numbers.cells(comparison, metric)
-        sizes = {entries[metric].queries for entries in comparison.entries.values() if metric in entries}
-        rows.append(
-            {
-                "metric": metric,
-                "title": definition.short if definition else "",
-                "meaning": definition.meaning if definition else "",
-                "n": sizes.pop() if len(sizes) == 1 else None,
-                "cells": [by_method[method] for method in comparison.entries],
-            }
-        )
-    return rows
+        row = {
+            "metric": metric,
+            "title": f"{definition.short}, {definition.group}" if definition else "",
+            "meaning": definition.meaning if definition else "",
+            "n": numbers.queries(comparison, [metric]),
+            "cells": [by_method[method] for method in comparison.entries],
+        }
+        by_family.setdefault(FAMILIES[family(metric)], []).append(row)
+    return by_family
 
 
 def _parameters(params: Params) -> str:

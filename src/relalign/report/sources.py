@@ -4,12 +4,10 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from relalign import __version__
-from relalign.artifacts import MANIFEST, RECORDED_PACKAGES, read_manifest
+from relalign.artifacts import read_manifest
 from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.params import Params
@@ -61,8 +59,7 @@ def read_runs(params: Params, layout: Layout) -> list[Run]:
 
 
 def _history(path: Path) -> list[dict[str, float]]:
-    if not path.is_file():
-        return []
+    read_manifest(path.parent)
     with path.open(newline="", encoding="utf-8") as stream:
         return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
 
@@ -85,28 +82,43 @@ def read_licences(params: Params) -> tuple[list[Licence], list[Licence]]:
 
 
 def versions(layout: Layout, runs: list[Run]) -> dict[str, str]:
-    """Versions that made the results, from the first model's manifest (the installed ones where it has none)."""
-    folder = layout.run(runs[0].method, runs[0].seed) / "model"
-    if (folder / MANIFEST).is_file():
-        manifest = read_manifest(folder)
-        return {"relalign": manifest["relalign"], **manifest["packages"]}
-    return {"relalign": __version__, **{name: version(name) for name in RECORDED_PACKAGES}}
+    """Versions that made the results, as the first model's manifest has them."""
+    manifest = read_manifest(layout.run(runs[0].method, runs[0].seed) / "model")
+    return {"relalign": manifest["relalign"], **manifest["packages"]}
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """How often validation left something out for a reason."""
+class Validation:
+    """What validation looked at and did: counts by reason, the most frequent first."""
 
-    reason: str
-    count: int
+    images: int
+    captions: int
+    skipped_images: dict[str, int]
+    skipped_captions: dict[str, int]
+    converted: dict[str, int]
+    duplicate_groups: int
+    dropped_for_leaks: int
 
 
-def skipped(layout: Layout) -> list[Skipped] | None:
-    """What validation left out, most frequent first; None where validation left no record."""
+def read_validation(layout: Layout) -> Validation | None:
+    """The record of validation, or None where it left none."""
     path = layout.pairs / "validation.json"
     if not path.is_file():
         return None
-    counts: dict[str, int] = read_json(path).get("skipped", {})
-    return [
-        Skipped(reason, count) for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    ]
+    record = read_json(path)
+    images, captions, duplicates = record["images"], record["captions"], record["near_duplicates"]
+    return Validation(
+        images["seen"],
+        captions["seen"],
+        _counts(images["skipped"]),
+        _counts(captions["skipped"]),
+        _counts(images["converted"]),
+        duplicates["groups"],
+        len(duplicates["dropped"]),
+    )
+
+
+def _counts(named: Mapping[str, list[Any]]) -> dict[str, int]:
+    return {
+        reason: len(named[reason]) for reason in sorted(named, key=lambda reason: (-len(named[reason]), reason))
+    }
