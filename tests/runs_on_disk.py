@@ -1,11 +1,14 @@
-"""Run folders as the export stage leaves them, from random embeddings."""
+"""Embedded test splits, and run folders as the evaluation stage leaves them."""
 
 import numpy as np
 
-from relalign.artifacts import publish
-from relalign.embeddings import Embeddings, write_embeddings
-from relalign.layout import Layout
-from relalign.params import Params, load_params
+from relalign.artifacts import pretty_json, publish
+from relalign.cross_modal import measure_recall
+from relalign.embeddings import Embeddings
+from relalign.params import Evaluate
+from relalign.result_files import write_evaluation
+
+QUICK = Evaluate(bootstrap_samples=50, permutations=99)
 
 
 def random_embeddings(images=40, captions=3, width=8, noise=0.6, seed=0):
@@ -25,25 +28,9 @@ def random_embeddings(images=40, captions=3, width=8, noise=0.6, seed=0):
     )
 
 
-def write_run(layout: Layout, method, seed, embeddings):
-    """Publish embeddings and a model file of one run."""
-    run = layout.run(method, seed)
-    with publish(run / "embeddings", made_by="test") as draft:
-        write_embeddings(draft, embeddings)
-    with publish(run / "model", made_by="test") as draft:
-        (draft / "model.safetensors").write_bytes(f"{method}{seed}".encode())
+def write_evaluated_run(run, embeddings, settings=QUICK):
+    """Publish the recalls of embeddings as `run/evaluation` and `run/metrics.json`."""
+    with publish(run / "evaluation", made_by="test") as draft:
+        metrics = write_evaluation(draft, measure_recall(embeddings, ks=settings.recall_at), {}, settings)
+    (run / "metrics.json").write_text(pretty_json(metrics))
     return run
-
-
-def project_params(root, **evaluate) -> Params:
-    """The repository's params without tracking, with two methods and two seeds."""
-    params = load_params(root / "params.yaml")
-    settings = params.evaluate.model_copy(update={"bootstrap_samples": 50, "permutations": 99, **evaluate})
-    return params.model_copy(
-        update={
-            "methods": ("cca", "contrastive"),
-            "seeds": (0, 1),
-            "evaluate": settings,
-            "tracking": params.tracking.model_copy(update={"enabled": False}),
-        }
-    )

@@ -1,33 +1,35 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from relalign.comparison import compare, compare_systems, read_comparison, write_comparison
 from relalign.errors import RelalignError
-from relalign.evaluation import evaluate
 from relalign.layout import Layout
 from relalign.paired import read_run
-from tests.runs_on_disk import project_params, random_embeddings, write_run
-
-ROOT = Path(__file__).parents[1]
+from tests.runs_on_disk import QUICK, random_embeddings, write_evaluated_run
+from tests.tiny_project import tiny_params
 
 
 @pytest.fixture
 def layout(tmp_path):
     """Two methods with two seeds; 'contrastive' (the baseline) is clearly better than 'cca'."""
     layout = Layout(tmp_path, "toy")
-    params = project_params(ROOT)
     for method, noise in (("cca", 1.2), ("contrastive", 0.4)):
         for seed in (0, 1):
-            write_run(layout, method, seed, random_embeddings(noise=noise, seed=seed))
-            evaluate(params, layout, method=method, seed=seed)
+            write_evaluated_run(layout.run(method, seed), random_embeddings(noise=noise, seed=seed))
     return layout
 
 
-def test_values_are_means_over_seeds_of_metrics_json(layout):
-    compare(project_params(ROOT), layout)
+@pytest.fixture
+def params():
+    return tiny_params(
+        methods=["cca", "contrastive"], seeds=[0, 1], evaluate={"bootstrap_samples": 50, "permutations": 99}
+    )
+
+
+def test_values_are_means_over_seeds_of_metrics_json(layout, params):
+    compare(params, layout)
     comparison = read_comparison(layout.results / "comparison.csv")
     assert list(comparison.entries) == ["cca", "contrastive"]
     assert (comparison.baseline, comparison.seeds) == ("contrastive", 2)
@@ -40,8 +42,8 @@ def test_values_are_means_over_seeds_of_metrics_json(layout):
             assert entry.seed_sd == pytest.approx(np.std(values, ddof=1))
 
 
-def test_a_clear_difference_is_significant_and_n_stands_beside_it(layout):
-    compare(project_params(ROOT), layout)
+def test_a_clear_difference_is_significant_and_n_stands_beside_it(layout, params):
+    compare(params, layout)
     entry = read_comparison(layout.results / "comparison.csv").entries["cca"]["rsum"]
     assert entry.difference < 0
     assert entry.difference_low < entry.difference < entry.difference_high < 0
@@ -50,24 +52,22 @@ def test_a_clear_difference_is_significant_and_n_stands_beside_it(layout):
 
 
 def test_equal_systems_do_not_differ(layout):
-    params = project_params(ROOT)
     run = read_run(layout.run("cca", 0))
-    entry = compare_systems({"a": [run], "b": [run]}, baseline="b", settings=params.evaluate).entries["a"]["rsum"]
+    entry = compare_systems({"a": [run], "b": [run]}, baseline="b", settings=QUICK).entries["a"]["rsum"]
     assert (entry.difference, entry.difference_low, entry.difference_high, entry.p) == (0, 0, 0, 1)
     assert entry.seed_sd is None
 
 
 def test_holm_corrects_over_the_methods_of_one_metric(layout):
-    params = project_params(ROOT)
     runs = {name: [read_run(layout.run(name, 0))] for name in ("cca", "contrastive")}
     systems = {"base": runs["contrastive"], "one": runs["cca"], "two": runs["cca"], "same": runs["contrastive"]}
-    entries = compare_systems(systems, baseline="base", settings=params.evaluate).entries
+    entries = compare_systems(systems, baseline="base", settings=QUICK).entries
     held = [(entries[name]["rsum"].p, entries[name]["rsum"].p_holm) for name in ("one", "two", "same")]
     assert held == [(0.01, 0.03), (0.01, 0.03), (1, 1)]
 
 
-def test_the_baseline_and_medians_are_not_tested(layout):
-    compare(project_params(ROOT), layout)
+def test_the_baseline_and_medians_are_not_tested(layout, params):
+    compare(params, layout)
     entries = read_comparison(layout.results / "comparison.csv").entries
     assert entries["contrastive"]["rsum"].p is None
     median = entries["cca"]["i2t/median_rank"]
@@ -76,27 +76,25 @@ def test_the_baseline_and_medians_are_not_tested(layout):
 
 
 def test_a_metric_that_a_method_lacks_is_blank(layout):
-    params = project_params(ROOT)
     path = layout.run("contrastive", 0) / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"isd/singular": 0.25}))
     systems = {name: [read_run(layout.run(name, 0))] for name in ("cca", "contrastive")}
-    comparison = compare_systems(systems, baseline="contrastive", settings=params.evaluate)
+    comparison = compare_systems(systems, baseline="contrastive", settings=QUICK)
     write_comparison(comparison, layout.results / "comparison.csv")
     assert read_comparison(layout.results / "comparison.csv") == comparison
     assert "isd/singular" not in comparison.entries["cca"]
     assert comparison.entries["contrastive"]["isd/singular"].value == 0.25
 
 
-def test_runs_on_different_queries_are_refused(layout):
-    write_run(layout, "cca", 1, random_embeddings(images=41))
-    evaluate(project_params(ROOT), layout, method="cca", seed=1)
+def test_runs_on_different_queries_are_refused(layout, params):
+    write_evaluated_run(layout.run("cca", 1), random_embeddings(images=41))
     with pytest.raises(RelalignError, match="different queries"):
-        compare(project_params(ROOT), layout)
+        compare(params, layout)
 
 
-def test_comparing_again_gives_the_same_bytes(layout):
+def test_comparing_again_gives_the_same_bytes(layout, params):
     contents = []
     for _ in range(2):
-        compare(project_params(ROOT), layout)
+        compare(params, layout)
         contents.append((layout.results / "comparison.csv").read_bytes())
     assert contents[0] == contents[1]

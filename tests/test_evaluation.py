@@ -1,76 +1,137 @@
+"""The evaluation stage on tiny trained runs, from features to metrics.json."""
+
 import json
-from pathlib import Path
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from relalign.artifacts import publish, read_manifest
+from relalign.embeddings import load_embeddings, write_embeddings
 from relalign.errors import RelalignError
 from relalign.evaluation import evaluate
-from relalign.layout import Layout
-from tests.runs_on_disk import project_params, random_embeddings, write_run
+from relalign.relevance_files import make_relevance
+from relalign.runs import export, train
+from tests.tiny_project import make_features, tiny_params
 
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def layout(tmp_path):
-    return Layout(tmp_path, "toy")
+SETTINGS = {"bootstrap_samples": 20, "rerank_depth": 8, "ndcg_at": [5]}
+FILES = ["metrics.json", *(f"evaluation/{name}" for name in ("queries.parquet", "summary.csv", "manifest.json"))]
 
 
-def test_metrics_are_the_means_of_the_query_table(layout):
-    run = write_run(layout, "cca", 0, random_embeddings())
-    evaluate(project_params(ROOT), layout, method="cca", seed=0)
-    metrics = json.loads((run / "metrics.json").read_text())
-    table = pd.read_parquet(run / "evaluation/queries.parquet")
-    assert list(table.columns) == ["metric", "query_id", "image_id", "value"]
-    for name, rows in table.groupby("metric", observed=True):
-        expected = rows["value"].median() if str(name).endswith("median_rank") else rows["value"].mean()
-        assert metrics[name] == pytest.approx(expected)
-    recalls = [value for name, value in metrics.items() if "/recall@" in name and name.count("/") == 1]
-    assert len(recalls) == 6
-    assert metrics["rsum"] == pytest.approx(sum(recalls))
+@pytest.fixture(scope="module")
+def params():
+    return tiny_params(evaluate=SETTINGS)
 
 
-def test_query_ids_and_image_ids_are_those_of_the_embeddings(layout):
-    embeddings = random_embeddings()
-    run = write_run(layout, "cca", 0, embeddings)
-    evaluate(project_params(ROOT), layout, method="cca", seed=0)
-    table = pd.read_parquet(run / "evaluation/queries.parquet")
-    captions = table[table["metric"] == "t2i/recall@1"]
-    assert captions["query_id"].tolist() == embeddings.text_ids.tolist()
-    assert captions["image_id"].tolist() == embeddings.text_image_ids.tolist()
-    images = table[table["metric"] == "i2t/recall@1"]
-    assert images["query_id"].tolist() == images["image_id"].tolist() == embeddings.image_ids.tolist()
+@pytest.fixture(scope="module")
+def layout(params, tmp_path_factory):
+    """Both methods trained and exported once; the tests of this file only evaluate."""
+    torch.set_num_threads(1)
+    layout = make_features(tmp_path_factory.mktemp("project"), params)
+    make_relevance(layout)
+    for method in ("cca", "contrastive"):
+        train(params, layout, method=method, seed=0)
+        export(params, layout, method=method, seed=0)
+    return layout
 
 
-def test_evaluating_again_gives_the_same_bytes(layout):
-    run = write_run(layout, "cca", 0, random_embeddings())
-    files = [
-        "metrics.json",
-        *(f"evaluation/{name}" for name in ("queries.parquet", "summary.csv", "manifest.json")),
-    ]
+def metrics_of(params, layout, method):
+    evaluate(params, layout, method=method, seed=0)
+    return json.loads((layout.run(method, 0) / "metrics.json").read_text())
+
+
+def test_a_trained_method_has_every_family_of_metrics(params, layout):
+    metrics = metrics_of(params, layout, "contrastive")
+    assert {
+        "i2t/recall@1",
+        "t2i/median_rank",
+        "rsum",
+        "i2t/map@r",
+        "i2i/ndcg@5",
+        "t2t/ndcg@5",
+        "mixed/i2it/ndcg@5",
+        "mixed_calibrated/t2it/ndcg@5",
+        "geometry/modality_gap",
+        "geometry/image_neighbours@10",
+        "isd/singular",
+        "isd/distributed",
+        "rerank/i2t/recall@1",
+        "rerank/rsum",
+    } <= set(metrics)
+    assert not any(name.startswith(("released/", "folds", "i2i/map")) for name in metrics)
+
+
+def test_cca_has_no_fusion_and_so_no_rerank_and_no_isd(params, layout):
+    metrics = metrics_of(params, layout, "cca")
+    assert "i2i/ndcg@5" in metrics
+    assert not any(name.startswith(("rerank/", "isd/")) for name in metrics)
+
+
+@pytest.mark.parametrize("method", ["cca", "contrastive"])
+def test_evaluating_again_gives_the_same_bytes(params, layout, method):
     contents = []
     for _ in range(2):
-        evaluate(project_params(ROOT), layout, method="cca", seed=0)
-        contents.append([(run / name).read_bytes() for name in files])
+        evaluate(params, layout, method=method, seed=0)
+        contents.append([(layout.run(method, 0) / name).read_bytes() for name in FILES])
     assert contents[0] == contents[1]
 
 
-def test_summary_has_an_interval_and_n_beside_every_mean(layout):
-    run = write_run(layout, "cca", 0, random_embeddings(images=40, captions=3))
-    evaluate(project_params(ROOT), layout, method="cca", seed=0)
-    summary = pd.read_csv(run / "evaluation/summary.csv").set_index("metric")
-    assert (summary["low"] <= summary["value"] + 1e-9).all()
-    assert (summary["value"] <= summary["high"] + 1e-9).all()
-    assert summary.loc["t2i/recall@5", ["queries", "images"]].tolist() == [120, 40]
-    assert summary.loc["i2t/recall@5", ["queries", "images"]].tolist() == [40, 40]
+def test_the_manifest_names_all_that_was_read(params, layout):
+    evaluate(params, layout, method="contrastive", seed=0)
+    manifest = read_manifest(layout.run("contrastive", 0) / "evaluation")
+    assert set(manifest["inputs"]) == {
+        "embeddings",
+        "model",
+        "relevance",
+        "pairs",
+        "image_features",
+        "text_features",
+    }
 
 
-def test_a_bad_embedding_is_an_error_naming_its_id_and_leaves_nothing_behind(layout):
-    embeddings = random_embeddings()
+def test_options_add_numbers_under_names_of_their_own(layout):
+    plain = metrics_of(tiny_params(evaluate=SETTINGS), layout, "contrastive")
+    more = tiny_params(evaluate=SETTINGS | {"released_protocol": True, "fold_size": 10})
+    metrics = metrics_of(more, layout, "contrastive")
+    added = {re.split("/", name)[0] for name in set(metrics) - set(plain)}
+    assert added == {"released", "folds10", "first10"}
+    assert {name: metrics[name] for name in plain} == plain
+
+
+def test_rerank_depth_zero_turns_the_second_stage_off(layout):
+    metrics = metrics_of(tiny_params(evaluate=SETTINGS | {"rerank_depth": 0}), layout, "contrastive")
+    assert "isd/singular" in metrics
+    assert not any(name.startswith("rerank/") for name in metrics)
+
+
+def test_labels_of_the_pairs_table_are_used(params, tmp_path):
+    layout = make_features(tmp_path, params)
+    pairs = pd.read_parquet(layout.pairs / "pairs.parquet")
+    pairs["label"] = (pairs["image_id"] % 3).map({0: "cat", 1: "dog", 2: None})
+    with publish(layout.pairs, made_by="tests") as draft:
+        pairs.to_parquet(draft / "pairs.parquet")
+    make_relevance(layout)
+    train(params, layout, method="cca", seed=0)
+    export(params, layout, method="cca", seed=0)
+    metrics = metrics_of(params, layout, "cca")
+    assert 0 < metrics["i2i/map@r"] <= 100
+    table = pd.read_parquet(layout.run("cca", 0) / "evaluation/queries.parquet")
+    asked = table.loc[table["metric"] == "i2i/map@r", "query_id"]
+    assert set(asked % 3) == {0, 1}
+
+
+def test_a_bad_embedding_is_an_error_naming_its_id_and_leaves_nothing_behind(params, tmp_path):
+    layout = make_features(tmp_path, params)
+    make_relevance(layout)
+    train(params, layout, method="cca", seed=0)
+    export(params, layout, method="cca", seed=0)
+    run = layout.run("cca", 0)
+    embeddings = load_embeddings(run / "embeddings")
     embeddings.text[4] = np.nan
-    run = write_run(layout, "cca", 0, embeddings)
-    with pytest.raises(RelalignError, match="ids 1004"):
-        evaluate(project_params(ROOT), layout, method="cca", seed=0)
+    with publish(run / "embeddings", made_by="tests") as draft:
+        write_embeddings(draft, embeddings)
+    with pytest.raises(RelalignError, match=f"ids {embeddings.text_ids[4]}"):
+        evaluate(params, layout, method="cca", seed=0)
     assert sorted(path.name for path in run.iterdir()) == ["embeddings", "model"]

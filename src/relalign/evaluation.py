@@ -2,33 +2,56 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
 from relalign import tracking
 from relalign.artifacts import pretty_json, publish, sha256_file, write_atomic
-from relalign.cross_modal import measure_recall
-from relalign.embeddings import load_embeddings
+from relalign.backbone import Backbone
+from relalign.batches import SplitData
+from relalign.embeddings import Embeddings, load_embeddings
+from relalign.fusion_metrics import measure_attention, measure_reranked
+from relalign.judgements import read_graded_pairs, read_positives
 from relalign.layout import Layout
-from relalign.params import Params
+from relalign.metrics.measurement import Measurement
+from relalign.model_files import load_model
+from relalign.params import Evaluate, Params
+from relalign.relevance_files import load_relevance
 from relalign.result_files import write_evaluation
+from relalign.runs import choose_device
+from relalign.search import caption_positions, two_stage
+from relalign.split_data import load_split, model_inputs, read_pairs
+from relalign.suite import CrossScores, Knowledge, measure, released_scores
 
 
 def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Measure one run on the test split and publish `evaluation/` and `metrics.json`.
 
     Equal inputs give equal bytes: resampling is seeded by params.yaml. The numbers also go to the MLflow run
-    of the training.
+    of the training. A model without a fusion encoder (CCA) has no `rerank/` and `isd/` numbers.
     """
+    torch.set_num_threads(params.training.threads)
     run, settings = layout.run(method, seed), params.evaluate
     embeddings = load_embeddings(run / "embeddings")
-    inputs: dict[str, Path] = {"embeddings": run / "embeddings"}
-    measurements = measure_recall(embeddings, ks=settings.recall_at)
-    scalars: dict[str, float] = {}
+    data = load_split(params, layout, "test", device=choose_device(params.training.device))
+    measurements, cross = _fusion(run, data, embeddings, settings)
+    known = _knowledge(params, layout, embeddings, data, cross)
+    without_fusion, numbers = measure(embeddings, settings, known)
+    inputs = {
+        "embeddings": run / "embeddings",
+        "model": run / "model",
+        "relevance": layout.relevance,
+        **model_inputs(params, layout),
+    }
     with publish(
         run / "evaluation",
         made_by="relalign evaluate",
         parameters=settings.model_dump(mode="json"),
         inputs=inputs,
     ) as draft:
-        metrics = write_evaluation(draft, measurements, scalars, settings)
+        metrics = write_evaluation(draft, without_fusion + measurements, numbers, settings)
     write_atomic(run / "metrics.json", pretty_json(metrics))
     tracking.evaluation_run(
         params.tracking,
@@ -38,3 +61,52 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         tags={"dataset": params.dataset, "method": method, "seed": str(seed)},
         metrics=metrics,
     )
+
+
+def _fusion(
+    run: Path, data: SplitData, embeddings: Embeddings, settings: Evaluate
+) -> tuple[list[Measurement], CrossScores | None]:
+    model = load_model(run / "model", device=data.image_ids.device)
+    if not isinstance(model, Backbone):
+        return [], None
+    measurements = measure_attention(model, data, embeddings)
+    if not settings.rerank_depth:
+        return measurements, None
+    i2t, t2i = two_stage(model, data, embeddings, run / "embeddings", k=settings.rerank_depth)
+    measurements += measure_reranked(embeddings, i2t, t2i, ks=settings.recall_at)
+    if not settings.released_protocol:
+        return measurements, None
+    images, captions = len(embeddings.image), len(embeddings.text)
+    return measurements, (
+        released_scores(images, captions, i2t.candidates, i2t.logits),
+        released_scores(captions, images, t2i.candidates, t2i.logits),
+    )
+
+
+def _knowledge(
+    params: Params, layout: Layout, embeddings: Embeddings, data: SplitData, cross: CrossScores | None
+) -> Knowledge:
+    settings = params.evaluate
+    captions = caption_positions(data, embeddings)
+    positives = {
+        name: (
+            read_positives(layout.root / files.image_to_caption),
+            read_positives(layout.root / files.caption_to_image),
+        )
+        for name, files in settings.judgements.items()
+    }
+    return Knowledge(
+        relevance=load_relevance(layout.relevance),
+        labels=_labels(read_pairs(layout, "test")),
+        teachers=(data.image.pooled.cpu(), data.text.pooled[captions].cpu()),
+        positives=positives,
+        graded=[read_graded_pairs(layout.root / path) for path in settings.graded_judgements],
+        cross_scores=cross,
+    )
+
+
+def _labels(pairs: pd.DataFrame) -> NDArray[np.int64] | None:
+    """A number for each label, in the order of caption ids, -1 for none; None for data without labels."""
+    if "label" not in pairs.columns:
+        return None
+    return pd.factorize(pairs.sort_values("caption_id")["label"])[0].astype(np.int64)

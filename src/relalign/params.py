@@ -154,7 +154,89 @@ class Contrastive(Section):
     matching_pairs: Count = 32
 
 
-Method = Annotated[Cca | Contrastive, Field(discriminator="algorithm")]
+class Covlr(Section):
+    """CoVLR: cross-modal consistency is meta-train, intra-modal relations are meta-test (see `methods/covlr.py`).
+
+    `meta_order: none` is the plain sum, which is what the released code computes. `relation_weight` 250 at 512
+    items is the released 10 at 21, since the "distance" loss is divided by the number of items.
+    """
+
+    algorithm: Literal["covlr"]
+    temperature: Positive = 0.07
+    matching: Literal["binary", "listwise"] = "binary"
+    matching_weight: NonNegative = 1.0
+    matching_pairs: Count = 32
+    meta_order: Literal["none", "first", "second"] = "first"
+    step_size: NonNegative = 0.01
+    fast: Literal["all", "towers", "image", "text"] = "towers"
+    swap_roles: Fraction = 0.0
+    strong: Literal["text", "image", "both"] = "text"
+    relation: Literal["distance", "cosine", "cluster"] = "distance"
+    relation_of: Literal["embedding", "fused"] = "embedding"
+    relation_weight: NonNegative = 250.0
+    relation_temperature: Positive = 0.1
+    clusters: Count = 16
+    consistency_weight: NonNegative = 1.0
+    consistency_temperature: Positive = 0.1
+    band_weight: NonNegative = 0.001
+
+
+class Rebalanced(Section):
+    """Rebalanced: representation and structure distillation from two teachers (see `methods/rebalanced.py`)."""
+
+    algorithm: Literal["rebalanced"]
+    temperature: Positive = 0.07
+    stage_one: Fraction = 0.5
+    contrastive_weight: NonNegative = 1.0
+    matching_weight: NonNegative = 2.0
+    matching_pairs: Count = 32
+    image_distillation_weight: NonNegative = 1.0
+    text_distillation_weight: NonNegative = 2.0
+    structure_weight: NonNegative = 2.0
+    image_structure_weight: NonNegative = 1.0
+    text_structure_weight: NonNegative = 1.0
+    distance: Literal["mae", "mse", "cumulative", "wasserstein"] = "mae"
+    relations: Annotated[
+        tuple[Literal["fused", "image", "text", "cross"], ...], Field(strict=False, min_length=1)
+    ] = ("fused",)
+    mix: float = 0.5
+    mix_bound: Literal["none", "clamp", "sigmoid"] = "clamp"
+    learn_mix: bool = True
+    structure_temperature: Positive = 0.07
+    learn_structure_temperature: bool = False
+
+    @model_validator(mode="after")
+    def _mix_is_within_its_bound(self) -> "Rebalanced":
+        if (
+            self.mix_bound == "sigmoid"
+            and not 0 < self.mix < 1
+            or self.mix_bound == "clamp"
+            and not 0 <= self.mix <= 1
+        ):
+            raise ValueError(f"mix: {self.mix} is outside the bound that mix_bound '{self.mix_bound}' sets")
+        return self
+
+
+class Iais(Section):
+    """IAIS: intra-modal attention calibrated through inter-modal attention (see `methods/iais.py`)."""
+
+    algorithm: Literal["iais"]
+    temperature: Positive = 0.07
+    task: Literal["matching", "ranking"] = "matching"
+    task_weight: NonNegative = 1.0
+    matching_pairs: Count = 32
+    alignment: Literal["singular", "distributed", "soft"] = "singular"
+    renormalise: bool = False
+    anchors: Annotated[tuple[Literal["text", "image"], ...], Field(strict=False, min_length=1)] = ("text", "image")
+    annealing: Literal["exp", "linear", "log", "constant"] = "exp"
+    lambda_iais: NonNegative = 8.0
+    ranking_queries: Count = 1
+    ranking_candidates: Count = 400
+    ranking_negatives: Count = 31
+    ranking_margin: Positive = 0.2
+
+
+Method = Annotated[Cca | Contrastive | Covlr | Rebalanced | Iais, Field(discriminator="algorithm")]
 
 
 class Export(Section):
@@ -163,10 +245,28 @@ class Export(Section):
     batch_size: Count = 512
 
 
-class Evaluate(Section):
-    """What is measured on the test split, and how surely."""
+class Judgements(Section):
+    """Positives beyond the captions an image came with: two JSON files (ECCV Caption, CxC), by MS-COCO ids."""
 
-    recall_at: Annotated[tuple[Count, ...], Field(strict=False)] = (1, 5, 10)
+    image_to_caption: str
+    caption_to_image: str
+
+
+class Evaluate(Section):
+    """What is measured on the test split, and how surely (see docs/evaluation.md).
+
+    `rerank_depth` candidates of each query are re-ranked by fusion (0: none); `fold_size` cuts the test images
+    into folds (1000 for COCO 1K, 0: none); `released_protocol` adds the numbers of the papers' own scripts.
+    """
+
+    recall_at: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (1, 5, 10)
+    ndcg_at: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (10, 20, 50)
+    neighbours: Count = 10
+    rerank_depth: NonNegativeCount = 16
+    fold_size: NonNegativeCount = 0
+    released_protocol: bool = False
+    judgements: dict[Name, Judgements] = {}
+    graded_judgements: Annotated[tuple[str, ...], Field(strict=False)] = ()
     bootstrap_samples: Count = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     permutations: Count = 9999

@@ -95,15 +95,18 @@ def write_evaluation(
     `scalars` are metrics that are no average over queries (they have no interval). Raises `RelalignError` on a
     number that is not finite.
     """
+    _check_finite({item.name: item.value for item in measurements} | dict(scalars))
     table = query_table(measurements)
     table.to_parquet(draft / "queries.parquet", index=False)
     intervals = summary(table, settings)
     intervals.to_csv(draft / "summary.csv", index=False, lineterminator="\n")
-    metrics = dict(zip(intervals["metric"], intervals["value"].tolist(), strict=True)) | dict(scalars)
-    for name, value in metrics.items():
+    return dict(zip(intervals["metric"], intervals["value"].tolist(), strict=True)) | dict(scalars)
+
+
+def _check_finite(numbers: Mapping[str, float]) -> None:
+    for name, value in numbers.items():
         if not np.isfinite(value):
             raise RelalignError(f"{name} came out as {value}. Look for rows of evaluation data it cannot measure.")
-    return metrics
 
 
 def read_metrics(path: Path) -> dict[str, float]:

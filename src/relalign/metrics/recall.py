@@ -69,7 +69,11 @@ def recall(
     images, texts = unit_rows(image, "image embeddings", image_ids), unit_rows(text, "text embeddings", text_ids)
     owner = torch.as_tensor(text_to_image).to(images.device, torch.int64)
     _check(images, texts, owner, ks)
-    i2t, t2i = cross_modal_ranks(images, texts.to(images.device), owner)
+    return report_of(*cross_modal_ranks(images, texts.to(images.device), owner), ks=ks)
+
+
+def report_of(i2t: TieGroup, t2i: TieGroup, *, ks: Sequence[int]) -> RecallReport:
+    """The report of known ranks, for example of two-stage retrieval."""
     directions = _direction(i2t, ks), _direction(t2i, ks)
     return RecallReport(*directions, rsum=sum(value for side in directions for value in side.recall.values()))
 

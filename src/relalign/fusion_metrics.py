@@ -1,0 +1,54 @@
+"""What a run's fusion encoder adds: two-stage retrieval and the attention distance of matching pairs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from relalign.backbone import Backbone
+from relalign.batches import SplitData
+from relalign.cross_modal import recall_measurements
+from relalign.embeddings import Embeddings
+from relalign.metrics.isd import attention_distance
+from relalign.metrics.measurement import Measurement
+from relalign.metrics.ranks import cross_modal_ranks
+from relalign.metrics.recall import report_of
+from relalign.metrics.reranking import rerank
+from relalign.metrics.vectors import unit_rows
+from relalign.search import PAIRS_AT_ONCE, Reranked, caption_positions
+
+
+def measure_reranked(
+    embeddings: Embeddings, i2t: Reranked, t2i: Reranked, *, ks: Sequence[int]
+) -> list[Measurement]:
+    """`rerank/i2t/recall@k` and so on: the metrics of `measure_recall` after the second stage."""
+    owner = embeddings.text_to_image
+    first = cross_modal_ranks(
+        unit_rows(embeddings.image, "image embeddings", embeddings.image_ids),
+        unit_rows(embeddings.text, "text embeddings", embeddings.text_ids),
+        torch.from_numpy(owner),
+    )
+    own_texts = torch.from_numpy(owner[i2t.candidates] == np.arange(len(i2t.candidates))[:, None])
+    own_image = torch.from_numpy(t2i.candidates == owner[:, None])
+    second = rerank(first[0], i2t.logits, own_texts), rerank(first[1], t2i.logits, own_image)
+    return recall_measurements(report_of(*second, ks=ks), embeddings, prefix="rerank/")
+
+
+@torch.inference_mode()
+def measure_attention(backbone: Backbone, data: SplitData, embeddings: Embeddings) -> list[Measurement]:
+    """`isd/singular` and `isd/distributed` of every matching pair of the split (a value a caption)."""
+    owner = torch.from_numpy(embeddings.text_to_image)
+    captions = caption_positions(data, embeddings)
+    parts = []
+    for chosen in tqdm(
+        torch.arange(len(owner)).split(PAIRS_AT_ONCE), desc="Attention", unit="batch", disable=None
+    ):
+        image = backbone.encode_image(data.image.take(owner[chosen]))
+        text = backbone.encode_text(data.text.take(captions[chosen]))
+        blocks = backbone.fuse(image, text, attention=True).attention
+        assert blocks is not None  # noqa: S101 (asked for)
+        parts.append(torch.stack(attention_distance(**vars(blocks))))
+    singular, distributed = torch.cat(parts, dim=1).double().numpy()
+    ids = embeddings.text_ids, embeddings.text_image_ids
+    return [Measurement("isd/singular", *ids, singular), Measurement("isd/distributed", *ids, distributed)]

@@ -1,0 +1,77 @@
+"""Two-stage retrieval: the first k from the FAISS index, re-ordered by the fusion encoder's matching logit."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from relalign.backbone import Backbone
+from relalign.batches import SplitData
+from relalign.embeddings import Embeddings
+from relalign.index import search_index
+
+PAIRS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """The first k candidates of each query (rows of the other side) and their matching logits."""
+
+    candidates: Int64[NDArray[np.int64], "query k"]
+    logits: Float[Tensor, "query k"]
+
+
+def two_stage(
+    backbone: Backbone, data: SplitData, embeddings: Embeddings, folder: Path, *, k: int
+) -> tuple[Reranked, Reranked]:
+    """Image to text and text to image: the first `k` (or all, if fewer) of the index, scored by fusion.
+
+    `folder` holds the indexes of `embeddings`; `data` is the same split. A pair that both directions ask for is
+    scored once. Rows of candidates are those of `embeddings`.
+    """
+    _, text_ids = search_index(folder / "text.faiss", embeddings.image, k=min(k, len(embeddings.text)))
+    _, image_ids = search_index(folder / "image.faiss", embeddings.text, k=min(k, len(embeddings.image)))
+    texts, images = (
+        np.searchsorted(embeddings.text_ids, text_ids),
+        np.searchsorted(embeddings.image_ids, image_ids),
+    )
+    pairs = np.concatenate(
+        (
+            np.stack((np.repeat(np.arange(len(texts)), texts.shape[1]), texts.ravel()), axis=1),
+            np.stack((images.ravel(), np.repeat(np.arange(len(images)), images.shape[1])), axis=1),
+        )
+    )
+    unique, place = np.unique(pairs, axis=0, return_inverse=True)
+    logits = matching_logits(backbone, data, embeddings, unique)[torch.from_numpy(place.ravel())]
+    return (
+        Reranked(texts, logits[: texts.size].view(texts.shape)),
+        Reranked(images, logits[texts.size :].view(images.shape)),
+    )
+
+
+@torch.inference_mode()
+def matching_logits(
+    backbone: Backbone, data: SplitData, embeddings: Embeddings, pairs: Int64[NDArray[np.int64], "pair 2"]
+) -> Float[Tensor, " pair"]:
+    """The matching logit of each pair (image row, caption row) of `embeddings`; fastest if sorted by image."""
+    captions = caption_positions(data, embeddings)
+    logits = []
+    for part in tqdm(torch.from_numpy(pairs).split(PAIRS_AT_ONCE), desc="Re-ranking", unit="batch", disable=None):
+        images, image = part[:, 0].unique(return_inverse=True)
+        texts, text = part[:, 1].unique(return_inverse=True)
+        image_side = backbone.project_image(backbone.encode_image(data.image.take(images)))
+        text_side = backbone.project_text(backbone.encode_text(data.text.take(captions[texts])))
+        logits.append(backbone.fuse(image_side.take(image), text_side.take(text)).matching_logit)
+    return torch.cat(logits) if logits else torch.zeros(0)
+
+
+def caption_positions(data: SplitData, embeddings: Embeddings) -> Tensor:
+    """The position in `data` (captions grouped by image) of each caption row of `embeddings` (by id)."""
+    ids = data.caption_ids.numpy(force=True)
+    order = np.argsort(ids)
+    return torch.from_numpy(order[np.searchsorted(ids, embeddings.text_ids, sorter=order)])

@@ -1,0 +1,82 @@
+"""All measurements of embeddings from any model; what is measured depends on what is known about the rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from relalign.cross_modal import measure_precision, measure_recall
+from relalign.embeddings import Embeddings
+from relalign.folds import measure_folds
+from relalign.judgements import GradedPairs, Positives, graded_correlation, measure_positives
+from relalign.labelled import measure_labels
+from relalign.metrics.measurement import Measurement
+from relalign.mixed import measure_mixed, measure_mixed_released
+from relalign.params import Evaluate
+from relalign.relevance_files import Relevance
+from relalign.single_modal import measure_single_modal
+from relalign.space import measure_neighbours, measure_space
+from relalign.test_set import GradedTestSet, graded_test_set
+
+Results = tuple[list[Measurement], dict[str, float]]
+CrossScores = tuple[Float[Tensor, "image caption"], Float[Tensor, "caption image"]]
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What may be known about embedded rows beyond which caption belongs to which image; all of it optional.
+
+    `labels`: a class a caption, -1 for none. `teachers`: single-modal vectors of images and captions.
+    `positives`: by name, (image to caption, caption to image). `cross_scores`: of two-stage retrieval.
+    """
+
+    relevance: Relevance | None = None
+    labels: NDArray[np.int64] | None = None
+    teachers: tuple[Tensor, Tensor] | None = None
+    positives: Mapping[str, tuple[Positives, Positives]] = field(default_factory=dict)
+    graded: Sequence[GradedPairs] = ()
+    cross_scores: CrossScores | None = None
+
+
+def measure(embeddings: Embeddings, settings: Evaluate, known: Knowledge) -> Results:
+    """Measurements (with a value a query), and numbers that are no average over queries."""
+    measurements = measure_recall(embeddings, ks=settings.recall_at) + measure_precision(embeddings)
+    aligned, numbers = measure_space(embeddings)
+    measurements += aligned
+    if known.teachers is not None:
+        measurements += measure_neighbours(embeddings, *known.teachers, k=settings.neighbours)
+    if known.relevance is not None:
+        measurements += _graded(graded_test_set(embeddings, known.relevance), settings, known.cross_scores)
+    if known.labels is not None:
+        measurements += measure_labels(embeddings, known.labels)
+    if settings.fold_size:
+        order = np.arange(len(embeddings.image))
+        measurements += measure_folds(embeddings, order, size=settings.fold_size, ks=settings.recall_at)
+    for name, (i2t, t2i) in known.positives.items():
+        measurements += measure_positives(embeddings, i2t, t2i, name=name, ks=settings.recall_at)
+    numbers |= {f"cxc/{pairs.kind}": graded_correlation(embeddings, pairs) for pairs in known.graded}
+    return measurements, numbers
+
+
+def _graded(test: GradedTestSet, settings: Evaluate, cross: CrossScores | None) -> list[Measurement]:
+    ks = settings.ndcg_at
+    measurements = measure_single_modal(test, ks=ks)
+    measurements += measure_mixed(test, ks=ks) + measure_mixed(test, ks=ks, calibrated=True)
+    if settings.released_protocol:
+        cosines = test.image @ test.text.T
+        i2t, t2i = cross or (cosines, cosines.T)
+        measurements += measure_single_modal(test, ks=ks, released_protocol=True)
+        measurements += measure_mixed_released(test, i2t, t2i, ks=ks)
+    return measurements
+
+
+def released_scores(
+    rows: int, columns: int, candidates: NDArray[np.int64], logits: Float[Tensor, "query k"]
+) -> Float[Tensor, "query candidate"]:
+    """Re-ranked scores as a whole matrix with -100 outside the first k, as the released scripts keep them."""
+    scores = torch.full((rows, columns), -100.0)
+    return scores.scatter_(1, torch.from_numpy(candidates), logits)
