@@ -116,7 +116,7 @@ def test_a_run_holds_parameters_tags_dataset_metrics_and_artifacts(root: Path) -
         resume_file=root / "run.json",
         pairs=root / "data/pairs/toyset",
     ) as run:
-        run.log_epoch({"val/recall@1": 12.5}, step=3)
+        run.log_epoch({"epoch": 3, "val/recall@1": 12.5}, step=3)
         run.finish(model_sha256="a" * 64, artifacts=[history])
 
     assert dict(rows(root, "SELECT key, value FROM params")) == tracking.flatten(PARAMETERS)

@@ -71,7 +71,12 @@ def git_state(root: Path) -> dict[str, str]:
 
     try:
         changed = bool(git("status", "--porcelain", "--untracked-files=no"))
-        return {"mlflow.source.git.commit": git("rev-parse", "HEAD"), "git_dirty": str(changed).lower()}
+        # The first two are how MLflow's pages know a run's source.
+        return {
+            "mlflow.source.name": "relalign",
+            "mlflow.source.git.commit": git("rev-parse", "HEAD"),
+            "git_dirty": str(changed).lower(),
+        }
     except (OSError, subprocess.SubprocessError):
         return {}
 
@@ -125,7 +130,7 @@ class Run:
         self._logged: set[tuple[str, int]] = set()
 
     def log_epoch(self, metrics: Mapping[str, float | int], *, step: int) -> None:
-        """Log an epoch's numbers. A (name, step) that the run already holds is left alone.
+        """Log an epoch's numbers, all but `epoch`, which is the step. A (name, step) already there is left alone.
 
         A resumed job may therefore log its whole history again: nothing stands twice, and what the killed
         job had not yet delivered is filled in.
@@ -173,7 +178,7 @@ class Run:
     def _log(self, metrics: Mapping[str, float | int], step: int, milliseconds: int) -> None:
         from mlflow.entities import Metric
 
-        named = {metric_name(name): float(value) for name, value in metrics.items()}
+        named = {metric_name(name): float(value) for name, value in metrics.items() if name != "epoch"}
         fresh = {name: value for name, value in named.items() if (name, step) not in self._logged}
         if fresh:
             batch = [Metric(name, value, milliseconds, step) for name, value in fresh.items()]

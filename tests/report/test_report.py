@@ -118,7 +118,7 @@ def test_what_validation_left_out_is_said(page: str) -> None:
     text = " ".join(page.split())
     assert "Images left out: 2 truncated." in text
     assert "Captions left out: 1 empty." in text
-    assert "4 groups of near-duplicate images; 1 images" in text
+    assert "4 groups of near-duplicate images. 1 of their images" in text
 
 
 def test_missing_optional_numbers_leave_blanks_and_no_figure(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def cumulative_ranks(ranks: Mapping[str, Sequence[float]], label: str, style: St
             axes.step(
                 [1, *ordered], [0, *share], where="post", color=style[method][0], linewidth=1.5, label=method
             )
-        axes.set(xscale="log", xlabel=label, ylabel="queries answered (%)", ylim=(0, 100))
+        axes.set(xscale="log", xlabel=label, ylabel="queries answered (%)", ylim=(0, 102))
         axes.set_xlim(left=1)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.legend(fontsize=8, loc="lower right")
