@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from relalign.artifacts import pretty_json, publish
+from relalign.artifacts import pretty_json, publish, read_manifest
 from relalign.caption_checks import BadCaption, check_captions
 from relalign.datasets import reader
 from relalign.datasets.row import SPLITS, Row
@@ -38,8 +38,10 @@ def validate_dataset(dataset: Dataset, raw: Path, pairs: Path, settings: Validat
     paths, captions in the order of the source within an image), `caption`, `image_path` (relative to `root`,
     with `/`), `split`, and `label`, `language` where the source has them; sorted by `caption_id`.
 
-    Raises `RelalignError` as the policies ask, or if a split is left with fewer than two images.
+    Raises `RelalignError` as the policies ask, if `raw` is incomplete, or if a split is left with fewer than two
+    images.
     """
+    read_manifest(raw)
     rows = list(reader(dataset).rows(raw, dataset))
     splits = given_splits(rows)
     checked = check_images(raw, sorted(splits), settings.max_pixels)
@@ -59,7 +61,12 @@ def validate_dataset(dataset: Dataset, raw: Path, pairs: Path, settings: Validat
     _check_splits(table, raw)
     report = {
         "images": _image_report(checked, len(splits), set(described)),
-        "captions": {"seen": len(rows), "kept": len(table), "skipped": _caption_report(bad)},
+        "captions": {
+            "seen": len(rows),
+            "kept": len(table),
+            "of_skipped_images": len(rows) - len(good) - len(bad),
+            "skipped": _caption_report(bad),
+        },
         "near_duplicates": _duplicate_report(groups, leaks, settings),
         "splits": {
             split: {"images": int(part["image_id"].nunique()), "captions": len(part)}

@@ -44,7 +44,7 @@ def rows(folder: Path, dataset: Dataset) -> Iterator[Row]:
             yield Row(image, sentence, split, f"{origin}.sentences[{place}]")
 
 
-def _entries(file: Path) -> list[dict[str, Any]]:
+def _entries(file: Path) -> list[Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
