@@ -98,7 +98,7 @@ def _write_run(run: Path, params: Params, *, noise: float, seed: int) -> None:
         for place, side in enumerate(("i2i", "t2t"))
     ]
     with publish(run / "evaluation", made_by="test") as draft:
-        metrics = write_evaluation(draft, measured, {"geometry/gap": noise}, params.evaluate)
+        metrics = write_evaluation(draft, measured, {"geometry/modality_gap": noise}, params.evaluate)
     (run / "metrics.json").write_text(json.dumps(metrics))
 
 

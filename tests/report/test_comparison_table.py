@@ -42,9 +42,9 @@ def test_lower_is_better_for_ranks() -> None:
 
 
 def test_a_metric_of_unknown_direction_gets_neither_bold_nor_mark() -> None:
-    held = comparison("geometry/gap", base=(5.0, None), other=(3.0, 0.01))
-    assert best(held, "geometry/gap") == []
-    assert cells(held, "geometry/gap")["other"].verdict == ""
+    held = comparison("geometry/modality_gap", base=(0.5, None), other=(0.3, 0.01))
+    assert best(held, "geometry/modality_gap") == []
+    assert cells(held, "geometry/modality_gap")["other"].verdict == ""
 
 
 def test_a_lone_method_is_not_bold() -> None:
@@ -94,10 +94,15 @@ def test_p_values_are_never_shown_as_zero(p: float, text: str) -> None:
         ("i2t/recall@10", "", "R@10"),
         ("rerank/rsum", "rerank", "Rsum"),
         ("released/mixed/t2it/ndcg@50", "released/mixed", "nDCG@50"),
+        ("folds1000/rsum", "folds1000", "Rsum"),
+        ("eccv/i2t/map@r", "eccv", "mAP@R"),
+        ("geometry/text_neighbours@10", "geometry", "kept@10"),
+        ("isd/singular", "isd", "ISD, singular"),
+        ("cxc/sits", "cxc", "correlation"),
     ],
 )
 def test_metrics_are_known_in_every_family(metric: str, prefix: str, short: str) -> None:
-    assert family(metric) == prefix
+    assert family(metric).prefix == prefix
     definition = define(metric)
     assert definition is not None
     assert definition.short == short
@@ -105,3 +110,7 @@ def test_metrics_are_known_in_every_family(metric: str, prefix: str, short: str)
 
 def test_an_unlisted_metric_has_no_definition() -> None:
     assert define("geometry/something_new") is None
+
+
+def test_a_family_of_folds_says_their_size() -> None:
+    assert family("folds1000/i2t/recall@1").title == "Mean over folds of 1000 test images"

@@ -20,46 +20,107 @@ class Definition:
 
 def _cross_modal(side: str, title: str, asked: str) -> tuple[Definition, ...]:
     best = "the first right answer's rank"
+    right = "R right answers of a query"
     return (
         Definition(rf"{side}/recall@(?P<k>\d+)", title, "R@{k}", f"Percent of {asked} among the first {{k}}.", 1),
         Definition(f"{side}/median_rank", title, "median rank", f"Median over queries of {best}.", -1),
         Definition(f"{side}/mean_rank", title, "mean rank", f"Mean over queries of {best}.", -1),
+        Definition(
+            f"{side}/map@r", title, "mAP@R", f"Average precision up to rank R, for the {right}, in percent.", 1
+        ),
+        Definition(f"{side}/r_precision", title, "R-Precision", f"Percent of the {right} among the first R.", 1),
     )
+
+
+def _single_modal(side: str, title: str) -> tuple[Definition, ...]:
+    alike = "share the query's label"
+    return (
+        Definition(rf"{side}/ndcg@(?P<k>\d+)", title, "nDCG@{k}", _GRADED, 1),
+        Definition(f"{side}/map@r", title, "mAP@R", f"Average precision up to rank R, for the R that {alike}.", 1),
+        Definition(
+            f"{side}/r_precision", title, "R-Precision", f"Percent, among the first R, of the R that {alike}.", 1
+        ),
+    )
+
+
+def _kept(side: str) -> Definition:
+    kept = (
+        f"Percent of the {{k}} nearest {side}s by the frozen {side} encoder that are so in the learned space, too."
+    )
+    return Definition(rf"geometry/{side}_neighbours@(?P<k>\d+)", f"{side} → {side}", "kept@{k}", kept, 1)
 
 
 _GRADED = (
     "Discounted gain of the first {k}, in percent of the best possible order; relevance is the ROUGE-L similarity "
     "of captions, and the query itself is no candidate."
 )
+_UNIFORM = (
+    "Log of the mean Gaussian kernel over pairs of {side}s; lower is more evenly spread (Wang & Isola 2020)."
+)
+_ISD = "attention within one modality against attention within the other, through the {how}; 0 means alike."
+_CXC = "Spearman correlation of cosine and human grade, Crisscrossed Captions: {pairs}."
 DEFINITIONS = (
     Definition("rsum", "both", "Rsum", "Sum of the recalls of both directions (at most 600 with six of them).", 1),
     *_cross_modal("i2t", "image → text", "images with one of their own captions"),
     *_cross_modal("t2i", "text → image", "captions with their own image"),
-    Definition(r"i2i/ndcg@(?P<k>\d+)", "image → image", "nDCG@{k}", _GRADED, 1),
-    Definition(r"t2t/ndcg@(?P<k>\d+)", "text → text", "nDCG@{k}", _GRADED, 1),
+    *_single_modal("i2i", "image → image"),
+    *_single_modal("t2t", "text → text"),
     Definition(r"i2it/ndcg@(?P<k>\d+)", "image → both", "nDCG@{k}", _GRADED, 1),
     Definition(r"t2it/ndcg@(?P<k>\d+)", "text → both", "nDCG@{k}", _GRADED, 1),
+    Definition("isd/singular", "pairs", "ISD, singular", "Distance of " + _ISD.format(how="best match"), -1),
+    Definition("isd/distributed", "pairs", "ISD, distributed", "Distance of " + _ISD.format(how="whole row"), -1),
+    _kept("image"),
+    _kept("text"),
+    Definition("geometry/modality_gap", "both", "gap", "Distance between the mean image and the mean caption.", 0),
+    Definition(
+        "geometry/alignment", "pairs", "alignment", "Mean squared distance of matching pairs; 0 is perfect.", 0
+    ),
+    Definition("geometry/uniformity_image", "images", "uniformity", _UNIFORM.format(side="image"), 0),
+    Definition("geometry/uniformity_text", "captions", "uniformity", _UNIFORM.format(side="caption"), 0),
+    Definition("cxc/sits", "image, text", "correlation", _CXC.format(pairs="captions with images"), 1),
+    Definition("cxc/sts", "text, text", "correlation", _CXC.format(pairs="captions with captions"), 1),
+    Definition("cxc/sis", "image, image", "correlation", _CXC.format(pairs="images with images"), 1),
 )
-FAMILIES = {
-    "": "First stage: cosine of the embeddings",
-    "rerank": "Second stage: the first of the index, re-ordered by the fusion encoder",
-    "mixed": "One pool of images and captions",
-    "mixed_calibrated": "One pool, each query's scores standardised within each modality",
-    "released": "By the protocol of the methods' released code, for comparison with published numbers only",
-    "released/mixed": "One pool, by the protocol of the released code",
-    "isd": "Attention distance between modalities",
-    "geometry": "Shape of the learned space",
-}
+FAMILIES = (
+    (r"", "First stage: cosine of the embeddings"),
+    (r"rerank", "Second stage: the first of the index, re-ordered by the fusion encoder"),
+    (r"mixed", "One pool of images and captions"),
+    (r"mixed_calibrated", "One pool, each query's scores standardised within each modality"),
+    (r"isd", "Attention distance of matching pairs"),
+    (r"geometry", "Shape of the learned space"),
+    (r"folds(\d+)", "Mean over folds of {} test images"),
+    (r"first(\d+)", "The first {} test images alone"),
+    (
+        r"released",
+        "By the protocol of the methods' released code, only for comparison with their published numbers",
+    ),
+    (r"released/mixed", "One pool, by the protocol of the released code"),
+    (r"(.+)", "By other judgements: {}"),
+)
+_OWN = ("i2t", "t2i", "i2i", "t2t", "i2it", "t2it")
 
 
-def family(metric: str) -> str:
-    """The longest key of `FAMILIES` that begins the metric's name.
+@dataclass(frozen=True, order=True)
+class Family:
+    """Metrics measured in one way, in the order of `FAMILIES`."""
 
-    >>> family("released/mixed/i2it/ndcg@10"), family("rsum")
-    ('released/mixed', '')
+    place: int
+    prefix: str
+    title: str
+
+
+def family(metric: str) -> Family:
+    """What stands before the kind of query in a metric's name, and what it stands for.
+
+    >>> family("rerank/t2i/recall@5").prefix, family("rsum").prefix, family("geometry/alignment").prefix
+    ('rerank', '', 'geometry')
     """
-    found = [prefix for prefix in FAMILIES if metric.startswith(f"{prefix}/")]
-    return max(found, key=len, default="")
+    parts = metric.split("/")[:-1]
+    prefix = "/".join(parts[:-1] if parts and parts[-1] in _OWN else parts)
+    for place, (pattern, title) in enumerate(FAMILIES):
+        if match := re.fullmatch(pattern, prefix):
+            return Family(place, prefix, title.format(*match.groups()))
+    raise AssertionError("the last pattern takes everything")
 
 
 def define(metric: str) -> Definition | None:
@@ -68,9 +129,10 @@ def define(metric: str) -> Definition | None:
     >>> define("rerank/t2i/recall@5").short
     'R@5'
     """
-    name = metric.removeprefix(family(metric)).lstrip("/")
+    within = metric.removeprefix(family(metric).prefix).lstrip("/")
     for item in DEFINITIONS:
-        if match := re.fullmatch(item.pattern, name):
+        match = re.fullmatch(item.pattern, metric) or re.fullmatch(item.pattern, within)
+        if match:
             k = match.groupdict().get("k") or ""
             short, meaning = (text.replace("{k}", k) for text in (item.short, item.meaning))
             return replace(item, pattern=metric, short=short, meaning=meaning)
