@@ -3,8 +3,14 @@
 from collections.abc import Callable
 
 from relalign.methods.contrastive import ContrastiveMethod
+from relalign.methods.covlr import CovlrMethod
+from relalign.methods.iais import IaisMethod
 from relalign.methods.method import TrainedMethod
+from relalign.methods.rebalanced import RebalancedMethod
 
 TRAINED: dict[str, Callable[..., TrainedMethod]] = {
     "contrastive": ContrastiveMethod,
+    "covlr": CovlrMethod,
+    "rebalanced": RebalancedMethod,
+    "iais": IaisMethod,
 }

@@ -10,7 +10,7 @@ from relalign.backbone import Backbone, Fused, Side
 from relalign.batches import Batch
 from relalign.errors import RelalignError
 from relalign.objectives.contrastive import contrastive_loss
-from relalign.objectives.matching import matching_loss, sample_hard_negatives
+from relalign.objectives.matching import listwise_matching_loss, matching_loss, sample_hard_negatives
 
 Terms = dict[str, Float[Tensor, ""]]
 
@@ -37,31 +37,48 @@ def contrastive_term(backbone: Backbone, image: Side, text: Side, batch: Batch) 
 
 
 def matching_term(
-    backbone: Backbone, image: Side, text: Side, batch: Batch, *, pairs: int, generator: torch.Generator
+    backbone: Backbone,
+    image: Side,
+    text: Side,
+    batch: Batch,
+    *,
+    pairs: int,
+    generator: torch.Generator,
+    listwise: bool = False,
+    attention: bool = False,
 ) -> tuple[Float[Tensor, ""], Fused]:
     """Matching loss (ITM) of the first `pairs` pairs of a batch, and their fused positives.
 
     Each pair brings one hard negative image and one hard negative text, drawn from the whole batch with weight
-    `softmax(similarity / temperature)`, never of the same image (ALBEF, X-VLM). `pairs` bounds the cost: fusing
-    is hundreds of times dearer than embedding.
+    `softmax(similarity / temperature)`, never of the same image (ALBEF, X-VLM). `listwise` instead brings two of
+    each and sums over both directions the cross-entropy of choosing the positive among them (CoVLR). `pairs`
+    bounds the cost: fusing is hundreds of times dearer than embedding. `attention` asks for the positives' own.
     """
     rows = torch.arange(min(pairs, len(batch.image_ids)), device=batch.image_ids.device)
+    count = 2 if listwise else 1
     ids = batch.image_ids
     with torch.no_grad():
         logits = image.embedding @ text.embedding.T / backbone.temperature
         if not logits.isfinite().all():
             raise RelalignError("The embeddings are not finite any more. Lower training.learning_rate.")
-        negatives = [
-            sample_hard_negatives(side[rows], query_ids=ids[rows], candidate_ids=ids, generator=generator)[:, 0]
+        negative_image, negative_text = (
+            sample_hard_negatives(
+                side[rows], query_ids=ids[rows], candidate_ids=ids, generator=generator, count=count
+            ).flatten()
             for side in (logits.T, logits)
-        ]
-    negative_image, negative_text = negatives
+        )
     # Each row's tokens are projected once, however many pairs it is part of.
     known_image = backbone.project_image(image.take(torch.cat([rows, negative_image])))
     known_text = backbone.project_text(text.take(torch.cat([rows, negative_text])))
-    own, drawn = rows, rows + len(rows)
-    positive = backbone.fuse(known_image.take(own), known_text.take(own))
-    with_image = backbone.fuse(known_image.take(drawn), known_text.take(own))
-    with_text = backbone.fuse(known_image.take(own), known_text.take(drawn))
-    negative = torch.cat([with_image.matching_logit, with_text.matching_logit])
-    return matching_loss(positive.matching_logit, negative), positive
+    positive = backbone.fuse(known_image.take(rows), known_text.take(rows), attention=attention)
+    own = rows.repeat_interleave(count)
+    drawn = torch.arange(len(own), device=rows.device) + len(rows)
+    with_image = backbone.fuse(known_image.take(drawn), known_text.take(own)).matching_logit
+    with_text = backbone.fuse(known_image.take(own), known_text.take(drawn)).matching_logit
+    if listwise:
+        both = (
+            listwise_matching_loss(positive.matching_logit, side.view(-1, count))
+            for side in (with_image, with_text)
+        )
+        return torch.stack(list(both)).sum(), positive
+    return matching_loss(positive.matching_logit, torch.cat([with_image, with_text])), positive

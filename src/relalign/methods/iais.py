@@ -1,0 +1,118 @@
+"""IAIS: inter-modal alignment on intra-modal self-attentions (Ren et al., ACL 2021, arXiv 2105.13868).
+
+    loss = ITC + w * TASK + lambda_iais * anneal(progress) * mean over anchors of IAIS(positive pairs)
+
+TASK is the hard-negative ranking loss the paper trains (each query against the hardest of many candidates, scored
+without gradient first) or, at a tenth of its cost, the matching loss that all methods share. IAIS compares the
+last fusion layer's word-word and region-region attention through the attention across. ITC is not the paper's,
+whose model has no towers: it serves the first stage of retrieval, alike in all methods. `lambda_iais` 8 is what
+the released code amounts to, which divides the ranking loss by its eight accumulation steps but not IAIS.
+"""
+
+from typing import TypedDict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from relalign.backbone import AttentionBlocks, Backbone, Fused, Side, Widths
+from relalign.batches import Batch
+from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.objectives.annealing import annealed_weight
+from relalign.objectives.attention_alignment import Anchor, distributed, singular, soft
+from relalign.objectives.ranking import hardest_negatives, sigmoid_triplet_loss
+from relalign.params import Iais
+
+
+class Masks(TypedDict):
+    """The real tokens of both modalities, as the objectives take them."""
+
+    text_mask: Tensor
+    image_mask: Tensor
+
+
+class IaisMethod(TrainedMethod):
+    """Matching whose attention within each modality agrees with what the other modality says."""
+
+    def __init__(self, backbone: Backbone, settings: Iais, *, widths: Widths) -> None:
+        super().__init__(backbone)
+        self.settings = settings
+
+    def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
+        """ITC + w * TASK + annealed IAIS."""
+        settings = self.settings
+        image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
+        if settings.task == "matching":
+            task, fused = matching_term(
+                self.backbone,
+                image,
+                text,
+                batch,
+                pairs=settings.matching_pairs,
+                generator=generator,
+                attention=True,
+            )
+        else:
+            task, fused = self._ranking(batch, image, text, generator)
+        assert fused.attention is not None  # noqa: S101 (for the type checker)
+        weight = settings.lambda_iais * annealed_weight(progress, settings.annealing)
+        return {
+            "contrastive": contrastive_term(self.backbone, image, text, batch),
+            settings.task: settings.task_weight * task,
+            "alignment": weight * self.alignment(fused.attention),
+        }
+
+    def alignment(self, blocks: AttentionBlocks) -> Tensor:
+        """Mean over the anchors of the chosen variant of IAIS."""
+        return torch.stack([self._anchored(blocks, anchor) for anchor in self.settings.anchors]).mean()
+
+    def _anchored(self, blocks: AttentionBlocks, anchor: Anchor) -> Tensor:
+        ll, vv, lv, vl = blocks.text_text, blocks.image_image, blocks.text_image, blocks.image_text
+        masks = Masks(text_mask=blocks.text_mask, image_mask=blocks.image_mask)
+        if self.settings.alignment == "distributed":
+            return distributed(ll, vv, lv, vl, anchor=anchor, **masks)
+        cross = lv if anchor == "text" else vl
+        if self.settings.alignment == "soft":
+            return soft(ll, vv, cross, anchor=anchor, **masks)
+        return singular(ll, vv, cross, anchor=anchor, renormalise=self.settings.renormalise, **masks)
+
+    def _ranking(self, batch: Batch, image: Side, text: Side, generator: torch.Generator) -> tuple[Tensor, Fused]:
+        """Mean of both directions' hard-negative triplet loss, and the fused positives."""
+        settings, device = self.settings, batch.image_ids.device
+        size = len(batch.image_ids)
+        queries = torch.arange(min(settings.ranking_queries, size), device=device)
+        drawn = torch.randperm(size, generator=generator, device=generator.device).to(device)
+        candidates = drawn[: settings.ranking_candidates]
+        image, text = self._project(image, text, torch.cat([queries, candidates]))
+        own, pool = torch.arange(len(queries), device=device), torch.arange(len(candidates), device=device)
+        pool = pool + len(queries)
+        admissible = batch.image_ids[queries, None] != batch.image_ids[candidates]
+        positive = self.backbone.fuse(image.take(own), text.take(own), attention=True)
+        losses = []
+        for swapped in (False, True):
+            scores = self._scores_as_evaluated(image, text, own, pool.expand(len(own), -1), swapped)
+            hardest = pool[hardest_negatives(scores, admissible=admissible, count=settings.ranking_negatives)]
+            negative = self._scores(image, text, own, hardest, swapped)
+            losses.append(sigmoid_triplet_loss(positive.matching_logit, negative, margin=settings.ranking_margin))
+        return torch.stack(losses).mean(), positive
+
+    def _project(self, image: Side, text: Side, rows: Tensor) -> tuple[Side, Side]:
+        return self.backbone.project_image(image.take(rows)), self.backbone.project_text(text.take(rows))
+
+    def _scores(
+        self, image: Side, text: Side, queries: Tensor, candidates: Tensor, swapped: bool
+    ) -> Float[Tensor, "query candidate"]:
+        """Matching logits of image queries with candidate texts, or (`swapped`) of text queries with images."""
+        repeated, flat = queries.repeat_interleave(candidates.shape[1]), candidates.flatten()
+        images, texts = (flat, repeated) if swapped else (repeated, flat)
+        return self.backbone.fuse(image.take(images), text.take(texts)).matching_logit.view_as(candidates)
+
+    @torch.no_grad()
+    def _scores_as_evaluated(
+        self, image: Side, text: Side, queries: Tensor, candidates: Tensor, swapped: bool
+    ) -> Float[Tensor, "query candidate"]:
+        training = self.training
+        self.eval()
+        scores = self._scores(image, text, queries, candidates, swapped)
+        self.train(training)
+        return scores

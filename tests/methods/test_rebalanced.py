@@ -1,0 +1,98 @@
+import pytest
+import torch
+
+from relalign.errors import RelalignError
+from relalign.objectives.distillation import structure_loss
+from relalign.objectives.similarity import cosine_matrix, off_diagonal
+from tests.methods.batches import gradients, loss_of, make_batch, make_method
+
+SEVEN = {
+    "contrastive",
+    "matching",
+    "image_distillation",
+    "text_distillation",
+    "structure",
+    "image_structure",
+    "text_structure",
+}
+
+
+def test_two_terms_in_stage_one_and_seven_in_stage_two():
+    method = make_method("rebalanced", stage_one=0.4)
+    assert set(loss_of(method, progress=0.39)) == {"contrastive", "matching"}
+    assert set(loss_of(method, progress=0.4)) == SEVEN
+
+
+def test_teacher_terms_reach_only_the_mix_and_the_second_temperature():
+    method = make_method("rebalanced", learn_structure_temperature=True)
+    terms = loss_of(method)
+    found = gradients(method, {name: terms[name] for name in ("image_structure", "text_structure")})
+    assert set(found) == {"raw_mix", "log_structure_temperature"}
+
+
+def test_text_term_has_the_closed_form_in_the_mix():
+    method, batch = make_method("rebalanced", mix=0.8, text_structure_weight=1.0), make_batch()
+    teachers = [cosine_matrix(side.pooled, side.pooled) for side in (batch.image, batch.text)]
+    apart = off_diagonal(teachers[0] - teachers[1]).abs().mean() / 0.07
+    terms = loss_of(method, batch)
+    torch.testing.assert_close(terms["text_structure"], 0.2 * apart)
+    torch.testing.assert_close(terms["image_structure"], 0.8 * apart)
+
+
+def test_teachers_are_row_aligned_with_the_students():
+    """Permuting the batch permutes students and teachers alike: no term may notice."""
+    batch, method = make_batch(), make_method("rebalanced", relations=["image", "text", "cross"])
+    order = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+    permuted = type(batch)(
+        batch.image_ids[order],
+        batch.caption_ids[order],
+        *(side.take(order) for side in (batch.image, batch.text, batch.other_text)),
+    )
+    first, second = loss_of(method, batch), loss_of(method, permuted)
+    for name in SEVEN - {"matching"}:
+        torch.testing.assert_close(first[name], second[name])
+    mixed = type(batch)(batch.image_ids, batch.caption_ids, batch.image, batch.text.take(order), batch.other_text)
+    assert not torch.isclose(loss_of(method, mixed)["structure"], first["structure"])
+
+
+def test_a_clamped_mix_outside_its_bounds_still_gets_the_gradient_that_brings_it_back():
+    method = make_method("rebalanced")
+    method.raw_mix.data.fill_(1.3)
+    assert method.mix.item() == 1.0
+    terms = loss_of(method)
+    assert gradients(method, {"image_structure": terms["image_structure"]})["raw_mix"] > 0
+
+
+@pytest.mark.parametrize("bound", ["none", "clamp", "sigmoid"])
+def test_every_bound_starts_at_the_mix_that_was_asked_for(bound):
+    method = make_method("rebalanced", mix=0.8547, mix_bound=bound, learn_mix=False)
+    assert method.scalars()["mix"] == pytest.approx(0.8547, abs=1e-6)
+    assert "raw_mix" not in gradients(method, loss_of(method))
+
+
+def test_a_mix_outside_its_bound_is_refused():
+    with pytest.raises(RelalignError, match="mix"):
+        make_method("rebalanced", mix=1.0, mix_bound="sigmoid")
+    with pytest.raises(RelalignError, match="mix"):
+        make_method("rebalanced", mix=-0.1)
+
+
+def test_a_learned_second_temperature_stays_bounded():
+    method = make_method("rebalanced", learn_structure_temperature=True)
+    method.log_structure_temperature.data.fill_(9.0)
+    assert method.scalars()["structure_temperature"] == 1.0
+
+
+@pytest.mark.parametrize("distance", ["mae", "mse", "cumulative", "wasserstein"])
+@pytest.mark.parametrize("relations", [["fused"], ["image", "text", "cross"], ["fused", "cross"]])
+def test_every_distance_works_on_every_relation(distance, relations):
+    terms = loss_of(make_method("rebalanced", distance=distance, relations=relations, matching_pairs=5))
+    assert terms["structure"].isfinite()
+    assert terms["structure"] > 0
+
+
+def test_image_relations_alone_are_the_structure_loss_of_image_embeddings():
+    method, batch = make_method("rebalanced", relations=["image"]), make_batch()
+    image = method.backbone.encode_image(batch.image).embedding
+    expected = structure_loss(image, batch.image.pooled, batch.text.pooled, mix=0.5, temperature=0.07)
+    torch.testing.assert_close(loss_of(method, batch)["structure"], 2 * expected.student)
