@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,7 @@ class EncodedRows:
     pooled: Float32[np.ndarray, "n pooled_width"]
 
 
+@runtime_checkable
 class Inputs(Protocol):
     """Rows in ascending order of id; `hashes` are the sha256 of their bytes."""
 

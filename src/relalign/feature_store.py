@@ -13,6 +13,7 @@ A store is a published folder (see `relalign.artifacts`) of
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float16, Float32, Int, Int32, Int64, UInt8
@@ -20,6 +21,8 @@ from numpy.typing import ArrayLike
 
 from relalign.artifacts import read_manifest
 from relalign.errors import RelalignError
+
+_ARRAYS = ("ids", "tokens", "lengths", "pooled", "inputs")
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,9 @@ class FeatureStore:
             RelalignError: missing, truncated or altered files; ids not ascending, or not those expected.
         """
         read_manifest(folder, verify=verify)
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("ids", "tokens", "lengths", "pooled", "inputs")
-        }
-        store = cls(folder, **arrays)
-        store._check()
+        store = cls(folder, **_load(folder))
+        if not np.all(np.diff(store.ids) > 0):
+            raise RelalignError(f"{folder}/ids.npy is not strictly ascending. Delete {folder} and run again.")
         if expect_ids is not None:
             store._check_expected(np.unique(np.asarray(expect_ids, dtype=np.int64)))
         return store
@@ -110,23 +110,22 @@ class FeatureStore:
         positions = np.asarray(rows, dtype=np.int64)
         return FeatureRows(self.tokens[positions], self.lengths[positions], self.pooled[positions])
 
-    def _check(self) -> None:
-        rows = {len(array) for array in (self.ids, self.tokens, self.lengths, self.pooled, self.inputs)}
-        if len(rows) != 1:
-            raise RelalignError(
-                f"{self.folder}: its arrays differ in their number of rows. Delete it and run again."
-            )
-        if not np.all(np.diff(self.ids) > 0):
-            raise RelalignError(
-                f"{self.folder}/ids.npy is not strictly ascending. Delete the folder and run again."
-            )
-
     def _check_expected(self, expected: Int64[np.ndarray, " n"]) -> None:
         missing = np.setdiff1d(expected, self.ids)
         spare = np.setdiff1d(self.ids, expected)
         for ids, problem in ((missing, "has no features of id"), (spare, "holds features the pairs lack, of id")):
             if len(ids):
                 raise RelalignError(f"{self.folder} {problem} {_some(ids)}. Run the features stage again.")
+
+
+def _load(folder: Path) -> dict[str, Any]:
+    try:
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+    except (OSError, ValueError) as error:
+        raise RelalignError(f"{folder} is no feature store: {error}. Delete it and run again.") from error
+    if len({len(array) for array in arrays.values()}) != 1:
+        raise RelalignError(f"{folder}: its arrays differ in their number of rows. Delete it and run again.")
+    return arrays
 
 
 def _some(ids: Int64[np.ndarray, " n"]) -> str:

@@ -1,7 +1,7 @@
 """What a frozen encoder is: the pixels or token numbers of a batch in, token features and pooled vectors out."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -30,6 +30,7 @@ class TokenisedCaption:
     content: Bool[np.ndarray, " length"]
 
 
+@runtime_checkable
 class ImageEncoder(Protocol):
     """A frozen image encoder whose inputs all have one size."""
 
@@ -40,6 +41,7 @@ class ImageEncoder(Protocol):
         """Features of a stack of prepared images; every token is a region, CLS and registers are left out."""
 
 
+@runtime_checkable
 class TextEncoder(Protocol):
     """A frozen text encoder."""
 
