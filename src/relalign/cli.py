@@ -15,12 +15,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="relalign", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    from relalign.report.command import add_table_command
+    from relalign.commands.options import add_user_commands
+    from relalign.report.command import add_report_commands
     from relalign.stages import add_stage_commands
 
     add_stage_commands(commands)
-    add_table_command(commands)
+    schema = commands.add_parser("schema", help="print the JSON schema of params.yaml (as YAML)")
+    schema.set_defaults(run=_print_schema)
+    add_report_commands(commands)
+    add_user_commands(commands)
     return parser
+
+
+def _print_schema(options: argparse.Namespace) -> None:
+    import yaml
+
+    from relalign.params import params_schema
+
+    sys.stdout.write("# Made by `relalign schema` from src/relalign/params.py (`make lint` checks that it is).\n")
+    yaml.safe_dump(params_schema(), sys.stdout, sort_keys=False, allow_unicode=True, width=110)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

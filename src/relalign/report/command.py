@@ -1,26 +1,47 @@
-"""`relalign table`: the comparison in a terminal, and where the report is."""
+"""`relalign table`: the comparison in a terminal. `relalign pictures`: README's pictures, from the results."""
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relalign.layout import Layout
+    from relalign.params import Params
 
 
-def add_table_command(commands: Any) -> None:
-    """Add `table` to the command line."""
-    description = "print the comparison of the dataset in params.yaml, and where the report is"
-    parser = commands.add_parser("table", help=description, description=description)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
-    parser.set_defaults(run=_table)
+def add_report_commands(commands: Any) -> None:
+    """Add `table` and `pictures` to the command line."""
+    for name, run, description in (
+        ("table", _table, "print the comparison of the dataset in params.yaml, and where the report is"),
+        ("pictures", _pictures, "draw the comparison and a few examples as SVG files"),
+    ):
+        parser = commands.add_parser(name, help=description, description=description)
+        parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+        if name == "pictures":
+            parser.add_argument("--to", type=Path, default=Path("docs/images"), help="default: %(default)s")
+        parser.set_defaults(run=run)
+
+
+def _project(options: argparse.Namespace) -> "tuple[Params, Layout]":
+    from relalign.layout import Layout
+    from relalign.params import load_params
+
+    params = load_params(options.params)
+    return params, Layout(options.params.resolve().parent, params.dataset)
 
 
 def _table(options: argparse.Namespace) -> None:
     from relalign.comparison import read_comparison
-    from relalign.layout import Layout
-    from relalign.params import load_params
     from relalign.report.comparison_table import terminal_table
 
-    params = load_params(options.params)
-    results = Layout(options.params.resolve().parent, params.dataset).results
+    results = _project(options)[1].results
     table = terminal_table(read_comparison(results / "comparison.csv"))
     sys.stdout.write(f"\n{table}\n\nreport: {results / 'report.html'}\n")
+
+
+def _pictures(options: argparse.Namespace) -> None:
+    from relalign.report.pictures import write_pictures
+
+    for path in write_pictures(*_project(options), options.to):
+        sys.stdout.write(f"{path}\n")

@@ -45,8 +45,8 @@ def style_of(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def draw(plot: Callable[["Axes"], None], *, name: str, width: float = 4.2, height: float = 3.0) -> str:
-    """The SVG element that `plot` draws on one pair of axes; `name` keeps its ids apart from other figures'."""
+def draw(*plots: Callable[["Axes"], None], name: str, width: float = 4.2, height: float = 3.0) -> str:
+    """The SVG element that `plots` draw side by side; `name` keeps its ids apart from other figures'."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -54,7 +54,8 @@ def draw(plot: Callable[["Axes"], None], *, name: str, width: float = 4.2, heigh
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        plot(figure.subplots())
+        for plot, axes in zip(plots, figure.subplots(1, len(plots), squeeze=False)[0], strict=True):
+            plot(axes)
         stream = io.StringIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
@@ -72,22 +73,22 @@ def _inline(document: str, name: str) -> str:
 
 
 def forest(
-    rows: Mapping[str, Mapping[int, tuple[float, float | None, float | None]]], label: str, style: Style
+    rows: Mapping[str, Mapping[str, tuple[float, float | None, float | None]]], label: str, style: Style
 ) -> Callable[["Axes"], None]:
-    """Recall at each cutoff, a row a method: `rows[method][k] = (mean, low, high)` with the interval as a line."""
+    """A row a method with a point a metric: `rows[method][mark] = (mean, low, high)`, the interval as a line."""
 
     def plot(axes: "Axes") -> None:
         for place, (method, cells) in enumerate(rows.items()):
             colour, marker = style[method]
             labelled = -100.0
-            for k, (mean, low, high) in sorted(cells.items()):
+            for mark, (mean, low, high) in sorted(cells.items(), key=lambda item: item[1][0]):
                 if low is not None and high is not None:
                     axes.plot([low, high], [place, place], color=colour, linewidth=2.2, alpha=0.45)
                 axes.plot(mean, place, marker=marker, markersize=6, color=colour)
                 if mean - labelled > LEGIBLE:
                     labelled = mean
                     above: Any = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
-                    axes.annotate(f"@{k}", (mean, place), (0, 7), **above)
+                    axes.annotate(mark, (mean, place), (0, 7), **above)
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.4, -0.7)
         axes.grid(visible=False, axis="y")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 
@@ -13,6 +13,9 @@ from relalign.report import figures
 from relalign.report.definitions import define
 from relalign.report.sources import Run
 from relalign.result_files import read_query_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ class Figure:
 
 def all_figures(params: Params, layout: Layout, comparison: Comparison, runs: Sequence[Run]) -> list[Figure]:
     """Every figure whose numbers exist."""
-    made = [recall_figure(comparison, side) for side in ("i2t", "t2i")]
+    made = [_recall(comparison, side) for side in ("i2t", "t2i")]
     made += [_single_modal(params, runs, metric) for metric in ("i2i/ndcg@10", "t2t/ndcg@10")]
     made += [_ranks(params, layout, side) for side in ("i2t", "t2i")]
     made.append(_training(params, runs, "val/rsum", "validation Rsum", "Rsum on the validation split"))
@@ -43,11 +46,11 @@ def all_figures(params: Params, layout: Layout, comparison: Comparison, runs: Se
     return [figure for figure in made if figure is not None]
 
 
-def recall_figure(comparison: Comparison, side: str) -> Figure | None:
-    """Recall of every method in one direction (`i2t` or `t2i`), with intervals."""
+def recall_plot(comparison: Comparison, side: str) -> Callable[["Axes"], None] | None:
+    """Recall of every method in one direction (`i2t` or `t2i`) with intervals; None where it was not measured."""
     cells = {
         method: {
-            int(metric.rpartition("@")[2]): (entry.value, entry.low, entry.high)
+            f"@{metric.rpartition('@')[2]}": (entry.value, entry.low, entry.high)
             for metric, entry in entries.items()
             if metric.startswith(f"{side}/recall@")
         }
@@ -55,13 +58,31 @@ def recall_figure(comparison: Comparison, side: str) -> Figure | None:
     }
     if not any(cells.values()):
         return None
-    title = _title(side)
-    svg = figures.draw(
-        figures.forest(cells, f"{title} recall (%)", figures.style_of(list(cells))),
-        name=f"recall-{side}",
-        height=1.1 + 0.5 * len(cells),
-    )
-    return Figure(svg, f"Recall {title}: mean over seeds, the line is the interval over test images.")
+    return figures.forest(cells, f"{_title(side)} recall (%)", figures.style_of(list(cells)))
+
+
+def single_modal_plot(comparison: Comparison) -> Callable[["Axes"], None] | None:
+    """nDCG@10 within each modality of every method, with intervals; None where it was not measured."""
+    names = {"i2i/ndcg@10": "image", "t2t/ndcg@10": "text"}
+    cells = {
+        method: {
+            mark: (entries[metric].value, entries[metric].low, entries[metric].high)
+            for metric, mark in names.items()
+            if metric in entries
+        }
+        for method, entries in comparison.entries.items()
+    }
+    if not any(cells.values()):
+        return None
+    return figures.forest(cells, "nDCG@10 within a modality (%)", figures.style_of(list(cells)))
+
+
+def _recall(comparison: Comparison, side: str) -> Figure | None:
+    plot = recall_plot(comparison, side)
+    if plot is None:
+        return None
+    svg = figures.draw(plot, name=f"recall-{side}", height=1.1 + 0.5 * len(comparison.entries))
+    return Figure(svg, f"Recall {_title(side)}: mean over seeds, the line is the interval over test images.")
 
 
 def _single_modal(params: Params, runs: Sequence[Run], metric: str) -> Figure | None:
