@@ -1,0 +1,83 @@
+"""The options of `relalign evaluate` and `relalign compare`; the work is imported when it is asked for."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_user_commands(commands: Any) -> None:
+    """Add `evaluate` and `compare` to the command line."""
+    _add_evaluate(commands)
+    _add_compare(commands)
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = commands.add_parser("evaluate", help="score image and text embeddings of any model")
+    path = {"type": Path, "metavar": "FILE"}
+    parser.add_argument("--image", **path, required=True, help="image embeddings (.npy), a row an image")
+    parser.add_argument("--text", **path, required=True, help="text embeddings (.npy), a row a caption")
+    parser.add_argument(
+        "--pairs",
+        **path,
+        required=True,
+        help="the image of each caption (.npy of integers): its id with --image-ids, else its row in --image",
+    )
+    parser.add_argument("--image-ids", **path, help="ids of the images (.npy); default: row numbers")
+    parser.add_argument("--text-ids", **path, help="ids of the captions (.npy); default: row numbers")
+    parser.add_argument("--captions", **path, help="captions, a line each: adds single-modal and mixed retrieval")
+    parser.add_argument(
+        "--labels", **path, help="a class a caption, a line each (may be empty): adds mAP@R by class"
+    )
+    parser.add_argument("--image-teacher", **path, help="single-modal image vectors (.npy): adds neighbours kept")
+    parser.add_argument("--text-teacher", **path, help="single-modal text vectors (.npy)")
+    parser.add_argument(
+        "--judgements",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("NAME", "IMAGE_TO_CAPTION", "CAPTION_TO_IMAGE"),
+        help="further positives by id (JSON, as in eccv-caption); may be given again",
+    )
+    parser.add_argument("--graded-judgements", **path, nargs="*", default=[], help="graded CSV files of CxC")
+    parser.add_argument("--recall-at", type=_cutoff, nargs="+", default=[1, 5, 10], metavar="K")
+    parser.add_argument("--ndcg-at", type=_cutoff, nargs="+", default=[10, 20, 50], metavar="K")
+    parser.add_argument(
+        "--fold-size", type=int, default=0, metavar="N", help="1000 for COCO 1K: folds in id order"
+    )
+    parser.add_argument("--released-protocol", action="store_true", help="add the papers' own scripts' numbers")
+    parser.add_argument("--bootstrap-samples", type=_cutoff, default=1000, metavar="N")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write metrics.json and evaluation/ there")
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_compare(commands: Any) -> None:
+    parser = commands.add_parser("compare", help="compare evaluated runs with the first of them, query by query")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="a folder with metrics.json, or with seed*/metrics.json"
+    )
+    parser.add_argument(
+        "--metrics", nargs="+", default=["*"], metavar="NAME", help="which to show, such as 'i2t/*'; default: all"
+    )
+    parser.add_argument("--bootstrap-samples", type=_cutoff, default=1000, metavar="N")
+    parser.add_argument("--permutations", type=_cutoff, default=9999, metavar="N")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the whole comparison as CSV")
+    parser.set_defaults(run=_compare)
+
+
+def _cutoff(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from relalign.commands import evaluate
+
+    evaluate.run(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from relalign.commands import compare
+
+    compare.run(options)
