@@ -42,3 +42,7 @@ class Layout:
     def run(self, method: str, seed: int) -> Path:
         """One trained method with one seed: `model/`, `embeddings/`, `evaluation/`, `metrics.json`."""
         return self.results / method / f"seed{seed}"
+
+    def receipt(self, method: str, seed: int) -> Path:
+        """What one run's evaluation came to (see `relalign.receipts`)."""
+        return self.results / ".receipts" / f"{method}-seed{seed}.json"

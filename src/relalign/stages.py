@@ -12,6 +12,13 @@ from relalign.layout import Layout
 from relalign.params import Params, load_params
 
 
+def _params(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.artifacts import pretty_json, write_atomic
+
+    record = params.model_dump(mode="json", by_alias=True, exclude={"tracking"})  # which may hold a password
+    write_atomic(layout.results / "params.json", pretty_json(record))
+
+
 def _download(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.download import download_dataset
 
@@ -21,7 +28,7 @@ def _download(params: Params, layout: Layout, options: argparse.Namespace) -> No
 def _download_encoder(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.encoders import download_encoder
 
-    name = getattr(params.encoders, options.modality)
+    name = options.encoder
     download_encoder(params.encoder[name], layout.encoder(name), root=layout.root)
 
 
@@ -41,7 +48,7 @@ def _relevance(params: Params, layout: Layout, options: argparse.Namespace) -> N
 def _features(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.features import extract_features
 
-    name = getattr(params.encoders, options.modality)
+    name = options.encoder
     extract_features(
         params.encoder[name],
         layout.encoder(name),
@@ -67,14 +74,18 @@ def _export(params: Params, layout: Layout, options: argparse.Namespace) -> None
 
 def _evaluate(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.evaluation import evaluate
+    from relalign.receipts import write_receipt
 
     evaluate(params, layout, method=options.method, seed=options.seed)
+    write_receipt(layout, method=options.method, seed=options.seed)
 
 
 def _compare(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.comparison import compare
+    from relalign.receipts import drop_other_receipts
 
     compare(params, layout)
+    drop_other_receipts(params, layout)
 
 
 def _report(params: Params, layout: Layout, options: argparse.Namespace) -> None:
@@ -84,11 +95,12 @@ def _report(params: Params, layout: Layout, options: argparse.Namespace) -> None
 
 
 STAGES: dict[str, tuple[Any, str, tuple[str, ...]]] = {
+    "params": (_params, "check params.yaml and record what it comes to with all defaults", ()),
     "download": (_download, "fetch, check and unpack the dataset", ()),
-    "download-encoder": (_download_encoder, "fetch and check a frozen encoder", ("modality",)),
+    "download-encoder": (_download_encoder, "fetch and check a frozen encoder", ("encoder",)),
     "validate": (_validate, "decode every image, check every caption, write the pairs table", ()),
     "relevance": (_relevance, "compute how relevant each test image is to each test caption", ()),
-    "features": (_features, "run a frozen encoder over the pairs", ("modality",)),
+    "features": (_features, "run a frozen encoder over the pairs", ("encoder",)),
     "train": (_train, "train one method with one seed", ("run",)),
     "export": (_export, "embed the test split and index it", ("run",)),
     "evaluate": (_evaluate, "measure one run on the test split", ("run",)),
@@ -104,8 +116,8 @@ def add_stage_commands(commands: Any) -> None:
     for name, (work, description, needs) in STAGES.items():
         parser = stages.add_parser(name, help=description, description=description)
         parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
-        if "modality" in needs:
-            parser.add_argument("modality", choices=("image", "text"))
+        if "encoder" in needs:
+            parser.add_argument("--encoder", required=True, help="an entry of `encoder` in params.yaml")
         if "run" in needs:
             parser.add_argument("--method", required=True, help="an entry of `method` in params.yaml")
             parser.add_argument("--seed", required=True, type=int)

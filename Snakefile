@@ -1,0 +1,27 @@
+# The pipeline. `snakemake --cores all` makes everything; dvc.yaml describes the same graph to DVC.
+from snakemake.utils import min_version, validate
+
+min_version("9.27")
+
+
+configfile: "params.yaml"
+
+
+# The Python that the lock files are for. Jobs run in the environment that `make` builds from them, not in it.
+container: "docker://python:3.11"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/runs.smk"
+include: "workflow/rules/results.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    # Intermediates too: after a failed job, what only follows from them could otherwise pass for up to date.
+    input:
+        everything(),

@@ -1,0 +1,55 @@
+# What the rules share: checked parameters, and what dvc.yaml says of a stage's sources and settings.
+import re
+import sys
+from pathlib import Path
+
+from relalign import dvc_sync
+from relalign.errors import RelalignError
+from relalign.params import parse_params
+from relalign.pipeline import Pipeline
+
+if workflow.config_settings.overwrite_config:
+    raise RelalignError("--config and --configfile do not reach the stages: edit params.yaml instead.")
+if workflow.deployment_settings.deployment_method:
+    raise RelalignError("--sdm is not used here: `make` builds the environment (.venv) from the lock files.")
+params_checked = parse_params(config)
+validate(config, "../schemas/params.schema.yaml", set_default=False)
+pipeline = Pipeline(config)
+
+
+def sources(group):
+    """The source files that dvc.yaml names for a stage."""
+    return pipeline.stage(group, pipeline.items(group)[0]).sources
+
+
+def settings(group):
+    """The parameters that dvc.yaml names for a stage, as one canonical text, so that only their values count."""
+    return lambda wildcards: pipeline.settings(pipeline.stage(group, wildcards))
+
+
+def features(wildcards):
+    """Both encoders' features of the dataset."""
+    return expand(
+        "data/features/{dataset}/{encoder}",
+        dataset=wildcards.dataset,
+        encoder=[config["encoders"]["image"], config["encoders"]["text"]],
+    )
+
+
+def everything():
+    """All that the pipeline makes."""
+    return [output for stage in pipeline.stages.values() for output in stage.outputs]
+
+
+wildcard_constraints:
+    dataset=re.escape(config["dataset"]),
+    encoder="|".join(map(re.escape, config["encoder"])),
+    method="|".join(map(re.escape, config["method"])),
+    seed=r"\d+",
+
+
+# `relalign` is found beside the Python that runs Snakemake, whether or not its environment is activated.
+shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+
+
+dvc_sync.start(workflow, pipeline)

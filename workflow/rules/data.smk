@@ -1,0 +1,109 @@
+# From the sources to features: what all methods share.
+
+
+rule params:
+    input:
+        sources("params"),
+    output:
+        "results/{dataset}/params.json",
+    log:
+        "logs/{dataset}/params.log",
+    benchmark:
+        "logs/{dataset}/params.benchmark.tsv"
+    shell:
+        "relalign stage params > {log:q} 2>&1"
+
+
+rule download:
+    input:
+        sources("download"),
+    output:
+        directory("data/raw/{dataset}"),
+    log:
+        "logs/{dataset}/download.log",
+    benchmark:
+        "logs/{dataset}/download.benchmark.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        settings=settings("download"),
+    shell:
+        "relalign stage download > {log:q} 2>&1"
+
+
+rule download_encoder:
+    input:
+        sources("download_encoder"),
+    output:
+        directory("data/encoders/{encoder}"),
+    log:
+        "logs/encoders/{encoder}.log",
+    benchmark:
+        "logs/encoders/{encoder}.benchmark.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("download_encoder"),
+    shell:
+        "relalign stage download-encoder --encoder {wildcards.encoder:q} > {log:q} 2>&1"
+
+
+rule validate:
+    input:
+        sources("validate"),
+        raw="data/raw/{dataset}",
+    output:
+        directory("data/pairs/{dataset}"),
+    log:
+        "logs/{dataset}/validate.log",
+    benchmark:
+        "logs/{dataset}/validate.benchmark.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=settings("validate"),
+    shell:
+        "relalign stage validate > {log:q} 2>&1"
+
+
+rule relevance:
+    input:
+        sources("relevance"),
+        pairs="data/pairs/{dataset}",
+    output:
+        directory("data/relevance/{dataset}"),
+    log:
+        "logs/{dataset}/relevance.log",
+    benchmark:
+        "logs/{dataset}/relevance.benchmark.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "relalign stage relevance > {log:q} 2>&1"
+
+
+rule features:
+    input:
+        sources("features"),
+        raw="data/raw/{dataset}",
+        pairs="data/pairs/{dataset}",
+        encoder="data/encoders/{encoder}",
+    output:
+        directory("data/features/{dataset}/{encoder}"),
+    log:
+        "logs/{dataset}/features-{encoder}.log",
+    benchmark:
+        "logs/{dataset}/features-{encoder}.benchmark.tsv"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=600,
+    params:
+        settings=settings("features"),
+    shell:
+        "relalign stage features --encoder {wildcards.encoder:q} > {log:q} 2>&1"

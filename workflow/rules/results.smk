@@ -1,0 +1,52 @@
+# What collects all runs: the comparison and the report.
+every_run = dict(method=config["methods"], seed=config["seeds"], allow_missing=True)
+
+
+rule compare:
+    input:
+        sources("compare"),
+        expand(rules.evaluate.output.receipt, **every_run),
+        expand(rules.evaluate.output.metrics, **every_run),
+        expand(rules.evaluate.output.evaluation, **every_run),
+    output:
+        report(
+            "results/{dataset}/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Results",
+        ),
+    log:
+        "logs/{dataset}/compare.log",
+    benchmark:
+        "logs/{dataset}/compare.benchmark.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("compare"),
+    shell:
+        "relalign stage compare > {log:q} 2>&1"
+
+
+rule write_report:
+    input:
+        sources("report"),
+        expand(rules.evaluate.output.receipt, **every_run),
+        comparison="results/{dataset}/comparison.csv",
+        params="results/{dataset}/params.json",
+        raw="data/raw/{dataset}",
+        pairs="data/pairs/{dataset}",
+    output:
+        report(
+            "results/{dataset}/report.html",
+            caption="../report/page.rst",
+            category="Results",
+        ),
+    log:
+        "logs/{dataset}/report.log",
+    benchmark:
+        "logs/{dataset}/report.benchmark.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        "relalign stage report > {log:q} 2>&1"
