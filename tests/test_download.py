@@ -135,9 +135,8 @@ def data_wheel(tmp_path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("tiny_data/__init__.py", "raise SystemExit('this code must never run')")
         wheel.writestr("tiny_data/a.txt", CONTENT)
-        wheel.writestr(
-            "tiny_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-data\nVersion: 1.0\n"
-        )
+        about = "Metadata-Version: 2.1\nName: tiny-data\nVersion: 1.0\nRequires-Dist: no-such-package\n"
+        wheel.writestr("tiny_data-1.0.dist-info/METADATA", about)
         tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         wheel.writestr("tiny_data-1.0.dist-info/WHEEL", tags)
         wheel.writestr("tiny_data-1.0.dist-info/RECORD", "")

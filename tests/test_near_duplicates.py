@@ -1,4 +1,5 @@
 import io
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import given
@@ -65,3 +66,5 @@ def test_groups_are_those_of_the_slow_twin(drawn: list[tuple[int, int]], bits: i
     given_prints = [Fingerprint("", slopes, bytes([level]) * 768) for slopes, level in drawn]
     expected = slow_groups([(p.slopes, list(p.thumbnail)) for p in given_prints], bits, MAX_THUMBNAIL_DISTANCE)
     assert duplicate_groups(given_prints, bits).tolist() == expected
+    with patch.multiple("relalign.near_duplicates", _BLOCK_CELLS=40, _PAIRS_AT_ONCE=3):
+        assert duplicate_groups(given_prints, bits).tolist() == expected

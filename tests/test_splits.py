@@ -33,7 +33,7 @@ def test_missing_split_is_drawn_from_pixels_and_shared_by_a_group() -> None:
     assert set(splits.values()) == set(SPLITS)
     renamed = assign_missing(
         {f"x{name}": None for name in names},
-        {f"x{name}": 99 - group for name, group in groups.items()},
+        {f"x{name}": 99 - groups[name] for name in reversed(names)},
         {f"x{name}": item for name, item in prints.items()},
     )
     assert {name.removeprefix("x"): split for name, split in renamed.items()} == splits

@@ -149,6 +149,16 @@ def test_leak_between_val_and_test_is_dropped_or_fails_when_asked(tmp_path: Path
         validated(tmp_path, leaking(tmp_path), on_split_leak="fail")
 
 
+def test_download_that_lost_a_file_is_not_validated(tmp_path: Path) -> None:
+    dataset = write_karpathy(tmp_path / "own", *ordinary())
+    validated(tmp_path, dataset)
+    (tmp_path / "data/raw/tiny/images/wrapped/0.png").unlink()
+    with pytest.raises(RelalignError, match="0.png is missing or truncated"):
+        validate_dataset(
+            dataset, tmp_path / "data/raw/tiny", tmp_path / "data/pairs/tiny", Validate(), root=tmp_path
+        )
+
+
 @pytest.mark.parametrize(
     "splits", ["train train val val test", "train train test test", "val val test test train"]
 )

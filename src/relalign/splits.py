@@ -50,9 +50,7 @@ def assign_missing(
     """
     smallest: dict[int, str] = {}
     for name, group in groups.items():
-        smallest[group] = min(
-            smallest.get(group, "g"), prints[name].pixels
-        )  # "g" is above every hexadecimal digit
+        smallest[group] = min(smallest.get(group, prints[name].pixels), prints[name].pixels)
     return {name: splits[name] or split_of(smallest[group]) for name, group in groups.items()}
 
 

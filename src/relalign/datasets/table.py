@@ -49,7 +49,7 @@ def _read(file: Path) -> pd.DataFrame:
         if file.suffix.lower() == ".parquet":
             return pd.read_parquet(file)
         separator = "\t" if file.suffix.lower() == ".tsv" else ","
-        return pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors and UnicodeDecodeError are these
         raise RelalignError(f"{file}: not a readable table ({error}). Save it as UTF-8 CSV or Parquet.") from error
 
