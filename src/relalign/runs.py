@@ -16,6 +16,7 @@ from relalign.embeddings import Embeddings, embed, write_embeddings
 from relalign.errors import RelalignError
 from relalign.index import write_index
 from relalign.layout import Layout
+from relalign.memory import keep_freed_memory
 from relalign.methods.cca import fit_cca
 from relalign.model_files import build_method, load_model, save_model
 from relalign.params import Cca, Params
@@ -40,10 +41,15 @@ def method_settings(params: Params, method: str) -> Any:
     return params.method[method]
 
 
+def _prepare_process(params: Params) -> None:
+    keep_freed_memory()
+    torch.set_num_threads(params.training.threads)
+
+
 def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Train (or, for CCA, fit) and publish `model/`."""
     settings = method_settings(params, method)
-    torch.set_num_threads(params.training.threads)
+    _prepare_process(params)
     run = layout.run(method, seed)
     parameters = {
         "method": settings.model_dump(mode="json"),
@@ -117,7 +123,7 @@ def _fit(
 
 def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Embed the test split and publish `embeddings/` with one FAISS index a modality."""
-    torch.set_num_threads(params.training.threads)
+    _prepare_process(params)
     run = layout.run(method, seed)
     data = load_split(params, layout, "test", device=torch.device("cpu"))
     embeddings = embed_split(load_model(run / "model"), data)
