@@ -1,0 +1,59 @@
+# Every target builds and uses .venv, from hash-locked packages. On a GPU machine: make TORCH=cuda ...
+SHELL := bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help reproduce test lint benchmarks ui lock clean
+
+TORCH ?= cpu
+# The locks are made for Python 3.11 and up; 3.11 is preferred, as torch's CPU wheel is hash-locked for it.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+CORES ?= all
+PORT ?= 5000
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+.venv/.installed: requirements/install.sh requirements/base.lock requirements/torch-$(TORCH).lock requirements/uv.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	requirements/install.sh "$(PYTHON)" "$(TORCH)"
+	touch $@
+
+reproduce: .venv/.installed ## run the pipeline on the data of params.yaml, print the comparison
+	snakemake --cores $(CORES)
+	relalign table
+
+test: .venv/.installed ## all tests: the fast ones, then those with real Snakemake, DVC and MLflow runs
+	pytest -n auto -m "not workflow"
+	pytest -n auto -m workflow
+
+lint: .venv/.installed ## formatting, lint, types, Snakemake's lint, the schema of params.yaml
+	ruff format --check
+	ruff check
+	mypy
+	snakefmt --check --compact-diff Snakefile workflow
+	snakemake --lint
+	relalign schema | diff - workflow/schemas/params.schema.yaml
+
+benchmarks: .venv/.installed ## time the hot parts beside their peers
+	python -m benchmarks
+
+ui: .venv/.installed ## MLflow's pages over all runs, until interrupted
+	@echo "Open http://127.0.0.1:$(PORT)/?workflowType=machine_learning"
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --port $(PORT) \
+		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+
+# What torch brings along for CUDA belongs into its own lock only; `sed` lists those names.
+lock: .venv/.installed ## make the lock files anew from requirements/*.in
+	compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" --no-annotate --upgrade "$$@"; }
+	cd requirements
+	cuda=$$(compile torch-cuda.in | sed -nE 's/^((nvidia|cuda|triton|torch)[a-z0-9-]*)==.*/--no-emit-package \1/p')
+	compile $$cuda dev.in --output-file base.lock
+	compile torch-cuda.in --constraint base.lock --output-file torch-cuda.lock
+	compile uv.in --output-file uv.lock
+
+clean: ## remove the environment, caches and logs; data, results and DVC's cache stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis logs
