@@ -15,6 +15,8 @@ import pytest
 from relalign import tracking
 from relalign.artifacts import publish
 from relalign.params import Tracking
+from relalign.tracking.records import flatten, metric_name
+from relalign.tracking.store import PATIENCE
 
 SETTINGS = Tracking()
 PARAMETERS = {"training": {"epochs": 3, "learning_rate": 0.001}, "method": {"ks": [1, 5]}, "note": None}
@@ -79,11 +81,11 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     ("ours", "theirs"), [("i2t/recall@1", "i2t/recall_at_1"), ("mixed/i2it/ndcg@10", "mixed/i2it/ndcg_at_10")]
 )
 def test_at_signs_are_spelled_out(ours: str, theirs: str) -> None:
-    assert tracking.metric_name(ours) == theirs
+    assert metric_name(ours) == theirs
 
 
 def test_parameters_are_flattened_by_dotted_path() -> None:
-    flat = tracking.flatten(PARAMETERS)
+    flat = flatten(PARAMETERS)
     assert flat == {
         "training.epochs": "3",
         "training.learning_rate": "0.001",
@@ -95,7 +97,7 @@ def test_parameters_are_flattened_by_dotted_path() -> None:
 def test_params_come_before_the_environment_and_that_before_the_project_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tracking.store_uri(SETTINGS, tmp_path) == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert tracking.store_uri(SETTINGS, tmp_path) == f"sqlite:///{tmp_path / 'mlflow.db'}?timeout=60"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
     assert tracking.store_uri(SETTINGS, tmp_path) == "http://elsewhere"
     assert tracking.store_uri(Tracking(uri="http://named"), tmp_path) == "http://named"
@@ -119,7 +121,7 @@ def test_a_run_holds_parameters_tags_dataset_metrics_and_artifacts(root: Path) -
         run.log_epoch({"epoch": 3, "val/recall@1": 12.5}, step=3)
         run.finish(model_sha256="a" * 64, artifacts=[history])
 
-    assert dict(rows(root, "SELECT key, value FROM params")) == tracking.flatten(PARAMETERS)
+    assert dict(rows(root, "SELECT key, value FROM params")) == flatten(PARAMETERS)
     recorded = dict(rows(root, "SELECT key, value FROM tags"))
     assert recorded.items() >= {**TAGS, "model_sha256": "a" * 64}.items()
     assert rows(root, "SELECT key, value, step FROM metrics") == [("val/recall_at_1", 12.5, 3)]
@@ -196,7 +198,7 @@ def test_eight_processes_share_a_fresh_store_and_lose_nothing(tmp_path: Path) ->
     command = [sys.executable, "-c", WORKER, str(tmp_path)]
     jobs = [subprocess.Popen([*command, str(seed)], stderr=subprocess.PIPE, text=True) for seed in range(8)]
     for job in jobs:
-        errors = job.communicate(timeout=120)[1]
+        errors = job.communicate(timeout=300)[1]
         assert (job.returncode, errors) == (0, "")
     assert rows(tmp_path, "SELECT COUNT(*) FROM metrics") == [(8 * 10 * 2,)]
     assert rows(tmp_path, "SELECT status, COUNT(*) FROM runs GROUP BY status") == [("FINISHED", 8)]
@@ -237,7 +239,7 @@ def test_a_store_that_fails_is_one_warning_and_never_an_error(
 def test_a_silent_server_delays_the_end_by_no_more_than_the_patience(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tracking, "PATIENCE", 0.5)
+    monkeypatch.setitem(PATIENCE, "server", 0.5)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
