@@ -97,10 +97,14 @@ class Encoders(Section):
 
 
 class Features(Section):
-    """How features are computed; none of these changes what is computed, beyond rounding. 0 workers: all cores."""
+    """How features are computed; none of these changes what is computed, beyond rounding.
+
+    `workers` are the cores used, each with a batch of its own (0: all). A batch of 8 stays in a core's cache;
+    a GPU wants 256.
+    """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    batch_size: Count = 32
+    batch_size: Count = 8
     workers: NonNegativeCount = 0
 
 

@@ -67,8 +67,8 @@ class Block(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         """The block's output map."""
-        inner = F.relu6(self.expand(image)) if self.widens else image
-        narrow: Tensor = self.project(F.relu6(self.depthwise(inner)))
+        inner = F.relu6(self.expand(image), inplace=True) if self.widens else image
+        narrow: Tensor = self.project(F.relu6(self.depthwise(inner), inplace=True))
         return image + narrow if self.residual else narrow
 
 
@@ -88,7 +88,8 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1280 h2 w2"]:
         """The last feature map, of side ceil(side / 32), for pixels already scaled."""
-        return F.relu6(self.head(self.blocks(F.relu6(self.stem(image)))))
+        stem = F.relu6(self.stem(image), inplace=True)
+        return F.relu6(self.head(self.blocks(stem)), inplace=True)
 
 
 class EfficientNetLite0Encoder:
