@@ -21,7 +21,14 @@ def tiny_params(**sections: object) -> Params:
     raw = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
     raw["tracking"] = {"enabled": False}
     raw["backbone"] = {"width": 16, "embedding_width": 8, "fusion_width": 16, "heads": 2}
-    raw["training"] = {"device": "cpu", "epochs": 4, "batch_size": 16, "checkpoint_seconds": 0.0}
+    raw["backbone"] |= {"dropout": 0.1, "summary_dropout": 0.1, "pooled_dropout": 0.1}
+    raw["training"] = {
+        "device": "cpu",
+        "epochs": 4,
+        "batch_size": 16,
+        "checkpoint_seconds": 0.0,
+        "learning_rate": 0.001,
+    }
     for name, keys in sections.items():
         raw[name] = {**raw[name], **keys} if isinstance(keys, dict) else keys
     return parse_params(raw)

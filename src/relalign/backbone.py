@@ -8,8 +8,9 @@
 
 The embedding (from the mean and the maximum over tokens) and the fusion encoder (from every token) share the
 trunk's projection, so that what an objective does to fused vectors or attention reaches the embeddings, as it does
-in the papers' end-to-end models (X-VLM, UNITER). Six thousand images reward short residual paths from pooled
-features more than depth.
+in the papers' end-to-end models (X-VLM, UNITER). An embedding is a linear map of the encoder's pooled vector, which
+starts at the closed-form CCA solution (`relalign.methods.cca`), plus a residual path that starts small: six thousand
+images reward short paths and a good start more than depth.
 """
 
 from dataclasses import dataclass
@@ -85,6 +86,9 @@ class Fused:
     attention: AttentionBlocks | None
 
 
+HEAD_START = 0.1  # the residual path starts small beside the linear one, which starts at CCA
+
+
 class Trunk(nn.Module):
     """Token-wise projection with one residual MLP; the same weights for every token of a modality."""
 
@@ -112,16 +116,29 @@ class Tower(nn.Module):
     def __init__(self, token_width: int, pooled_width: int, settings: BackboneSettings) -> None:
         super().__init__()
         self.trunk = Trunk(token_width, settings.width, settings.dropout)
-        # Where the encoder's pooled vector lives in another space than its tokens (CLIP), it joins here.
-        self.pooled = nn.Sequential(nn.LayerNorm(pooled_width), nn.Linear(pooled_width, settings.embedding_width))
+        self.linear = nn.Linear(pooled_width, settings.embedding_width)
         self.head = nn.Linear(2 * settings.width, settings.embedding_width)
-        self.dropout = nn.Dropout(settings.input_dropout)
+        with torch.no_grad():
+            self.head.weight.mul_(HEAD_START)
+            self.head.bias.zero_()
+        self.summary_dropout = nn.Dropout(settings.summary_dropout)
+        self.pooled_dropout = nn.Dropout(settings.pooled_dropout)
 
     def forward(self, features: Features) -> Side:
         """Embed a batch; the frozen tokens travel along for fusion."""
-        summary = self.trunk(self.dropout(features.summary)).flatten(1)
-        embedding = self.head(summary) + self.pooled(self.dropout(features.pooled))
+        summary = self.trunk(self.summary_dropout(features.summary)).flatten(1)
+        embedding = self.head(summary) + self.linear(self.pooled_dropout(features.pooled))
         return Side(F.normalize(embedding, dim=-1), features)
+
+    @torch.no_grad()
+    def start_linear_at(
+        self, mean: Float[Tensor, " pooled_width"], linear_map: Float[Tensor, "pooled_width directions"]
+    ) -> None:
+        """Make the linear path `(pooled - mean) @ linear_map`; further dimensions of the embedding start at 0."""
+        self.linear.weight.zero_()
+        self.linear.bias.zero_()
+        self.linear.weight[: linear_map.shape[1]] = linear_map.T
+        self.linear.bias[: linear_map.shape[1]] = -mean @ linear_map
 
 
 class FusionLayer(nn.Module):
@@ -195,7 +212,7 @@ class Backbone(nn.Module):
         )
         self.modality = nn.Parameter(0.02 * torch.randn(3, settings.fusion_width))  # fusion token, text, image
         self.fusion = nn.ModuleList(
-            FusionLayer(settings.fusion_width, settings.heads, settings.dropout)
+            FusionLayer(settings.fusion_width, settings.heads, settings.fusion_dropout)
             for _ in range(settings.fusion_layers)
         )
         self.fusion_norm = nn.LayerNorm(settings.fusion_width)

@@ -112,12 +112,15 @@ class Backbone(Section):
     """The one model that all trained methods share (see `relalign/backbone.py`)."""
 
     width: Count = 512
-    embedding_width: Count = 512
+    embedding_width: Count = 384
+    cca_regularisation: Positive = 0.3
+    summary_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    pooled_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     fusion_width: Count = 256
     fusion_layers: Count = 1
+    fusion_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     heads: Count = 8
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
 class Training(Section):
@@ -129,14 +132,14 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
-    epochs: Count = 50
+    epochs: Count = 30
     batch_size: Annotated[int, Field(ge=2)] = 512
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 3e-4
     warmup: Fraction = 0.1
-    weight_decay: NonNegative = 0.01
+    weight_decay: NonNegative = 0.1
     gradient_clip: Positive = 2.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    patience: Count = 10
+    patience: Count = 8
     checkpoint_seconds: NonNegative = 20.0
 
 

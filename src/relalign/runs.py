@@ -17,7 +17,7 @@ from relalign.errors import RelalignError
 from relalign.index import write_index
 from relalign.layout import Layout
 from relalign.memory import keep_freed_memory
-from relalign.methods.cca import fit_cca
+from relalign.methods.cca import fit_cca, start_from_cca
 from relalign.model_files import build_method, load_model, save_model
 from relalign.params import Cca, Params
 from relalign.split_data import load_split, model_inputs, open_stores, widths_of
@@ -105,6 +105,7 @@ def _fit(
         tracked.log_epoch(history[0], step=0)
     else:
         trained = build_method(settings, params.backbone, widths, seed=seed).to(device)
+        start_from_cca(trained.backbone, data, params.backbone)
         module = trained
         progress = fit(
             trained,

@@ -32,7 +32,14 @@ def make_batch(size=8, seed=0, dtype=torch.float32) -> Batch:
 def make_method(algorithm, *, dropout=0.0, seed=0, **settings):
     """A tiny method of params.yaml's section type with the given settings."""
     params = tiny_params(method={"tested": {"algorithm": algorithm, **settings}})
-    backbone = params.backbone.model_copy(update={"dropout": dropout, "input_dropout": dropout})
+    backbone = params.backbone.model_copy(
+        update={
+            "dropout": dropout,
+            "summary_dropout": dropout,
+            "pooled_dropout": dropout,
+            "fusion_dropout": dropout,
+        }
+    )
     chosen = params.method["tested"]
     torch.manual_seed(seed)
     return TRAINED[algorithm](Backbone(backbone, WIDTHS, temperature=chosen.temperature), chosen, widths=WIDTHS)

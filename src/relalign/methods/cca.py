@@ -13,8 +13,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from relalign.backbone import Side, Widths
+from relalign.backbone import Backbone, Side, Widths
 from relalign.batches import Features, SplitData
+from relalign.params import Backbone as BackboneSettings
 from relalign.params import Cca
 
 
@@ -44,6 +45,22 @@ class LinearEmbedder(nn.Module):
 def embedder_width(widths: Widths, settings: Cca) -> int:
     """CCA has no more directions than the narrower side has dimensions."""
     return min(settings.width, widths.image_pooled, widths.text_pooled)
+
+
+def start_from_cca(backbone: Backbone, data: SplitData, settings: BackboneSettings) -> None:
+    """Start both linear paths of the backbone at CCA, scaled so that embeddings have norm 1 on average."""
+    widths = Widths(0, data.image.pooled.shape[1], 0, data.text.pooled.shape[1])
+    start = Cca(
+        algorithm="cca", regularisation=settings.cca_regularisation, width=settings.embedding_width, power=1.0
+    )
+    fitted = fit_cca(data, start, widths=widths).to(data.image.pooled.device)
+    sides = (
+        (backbone.image, data.image, fitted.image_mean, fitted.image_map),
+        (backbone.text, data.text, fitted.text_mean, fitted.text_map),
+    )
+    for tower, features, mean, linear_map in sides:
+        scale = ((features.pooled - mean) @ linear_map).norm(dim=1).mean()
+        tower.start_linear_at(mean, linear_map / scale)
 
 
 def fit_cca(data: SplitData, settings: Cca, *, widths: Widths) -> LinearEmbedder:
