@@ -74,3 +74,19 @@ def test_a_caption_of_an_unknown_image_is_refused() -> None:
     features = features_of(torch.zeros(2, 1, 1).half(), torch.ones(2, dtype=torch.long), torch.zeros(2, 1))
     with pytest.raises(ValueError, match="not among image_ids"):
         SplitData.build(np.array([1, 2]), np.array([0, 1]), np.array([1, 3]), features, features)
+
+
+def test_caption_mixing_moves_vectors_towards_the_other_caption_and_leaves_tokens_alone() -> None:
+    data = split_of([3, 2, 4])
+    images = torch.arange(3)
+    plain, mixed = (
+        data.batch(images, torch.Generator().manual_seed(5), caption_mixing=mixing) for mixing in (0.0, 0.5)
+    )
+    assert mixed.text.rows.tolist() == plain.text.rows.tolist()
+    way = plain.other_text.pooled - plain.text.pooled
+    fraction = ((mixed.text.pooled - plain.text.pooled) * way).sum(1) / way.square().sum(1)
+    assert ((fraction > 0) & (fraction < 0.5)).all()
+    for name in ("pooled", "summary"):
+        own, other, moved = (getattr(side, name) for side in (plain.text, plain.other_text, mixed.text))
+        expected = torch.stack([torch.lerp(own[i], other[i], fraction[i]) for i in range(3)])
+        torch.testing.assert_close(moved, expected)

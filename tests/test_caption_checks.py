@@ -35,3 +35,9 @@ def test_every_row_is_either_good_or_bad_and_good_ones_are_distinct(captions: li
     assert sorted(int(item.origin.split()[1]) for item in [*good, *bad]) == list(range(len(captions)))
     assert len(set(texts)) == len(texts)
     assert all(text and text == " ".join(text.split()) and "\0" not in text for text in texts)
+
+
+def test_a_benchmark_keeps_its_duplicates() -> None:
+    good, bad = check_captions(rows("a dog", "a dog", ""), keep_duplicates=True)
+    assert [row.caption for row in good] == ["a dog", "a dog"]
+    assert [caption.reason for caption in bad] == ["empty"]

@@ -8,9 +8,9 @@
 
 The embedding (from the mean and the maximum over tokens) and the fusion encoder (from every token) share the
 trunk's projection, so that what an objective does to fused vectors or attention reaches the embeddings, as it does
-in the papers' end-to-end models (X-VLM, UNITER). An embedding is a linear map of the encoder's pooled vector, which
-starts at the closed-form CCA solution (`relalign.methods.cca`), plus a residual path that starts small: six thousand
-images reward short paths and a good start more than depth.
+in the papers' end-to-end models (X-VLM, UNITER). An embedding is a linear map of the encoder's pooled vector,
+which starts at the closed-form CCA solution (`relalign.methods.cca`), plus a residual path that starts small: six
+thousand images reward short paths and a good start more than depth.
 """
 
 from dataclasses import dataclass

@@ -58,6 +58,15 @@ class Features:
         """The features at the given positions (repeats allowed)."""
         return Features(self.table, self.rows[chosen], self.summary[chosen], self.pooled[chosen])
 
+    def mixed_with(self, other: "Features", fraction: Float[Tensor, " batch"]) -> "Features":
+        """Move each row's `summary` and `pooled` by `fraction` towards the other row; tokens stay its own."""
+        return Features(
+            self.table,
+            self.rows,
+            torch.lerp(self.summary, other.summary, fraction[:, None, None]),
+            torch.lerp(self.pooled, other.pooled, fraction[:, None]),
+        )
+
     def tokens(self) -> tuple[Float[Tensor, "batch token width"], Bool[Tensor, "batch token"]]:
         """Token features in float32 and the mask of real tokens."""
         return self.table.gather(self.rows)
@@ -128,26 +137,33 @@ class SplitData:
             text=text.take(torch.from_numpy(order).to(device)),
         )
 
-    def batch(self, images: Int[Tensor, " batch"], generator: torch.Generator) -> Batch:
-        """Pair each image position with one of its captions at random, and with another one if there is one."""
+    def batch(
+        self, images: Int[Tensor, " batch"], generator: torch.Generator, *, caption_mixing: float = 0.0
+    ) -> Batch:
+        """Pair each image position with one of its captions at random, and with another one if there is one.
+
+        The caption's vectors are moved towards the other one's by a random fraction up to `caption_mixing`.
+        """
         device = images.device
         first = self.first_caption[images]
         count = self.first_caption[images + 1] - first
-        draws = torch.rand(2, len(images), generator=generator).to(device)
+        draws = torch.rand(3, len(images), generator=generator).to(device)
         chosen = (draws[0] * count).long().clamp(max=count - 1)
         other = (chosen + 1 + (draws[1] * (count - 1)).long().clamp(max=(count - 2).clamp(min=0))) % count
-        text = self.text.take(first + chosen)
+        text, other_text = self.text.take(first + chosen), self.text.take(first + other)
         return Batch(
             image_ids=self.image_ids[images],
             caption_ids=self.caption_ids[first + chosen],
             image=self.image.take(images),
-            text=text,
-            other_text=self.text.take(first + other),
+            text=text.mixed_with(other_text, caption_mixing * draws[2]) if caption_mixing else text,
+            other_text=other_text,
         )
 
-    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+    def epoch(
+        self, batch_size: int, generator: torch.Generator, *, caption_mixing: float = 0.0
+    ) -> Iterator[Batch]:
         """Every image once, in random order; a last batch of a single image is left out (it has no negative)."""
         order = torch.randperm(len(self.image_ids), generator=generator).to(self.image_ids.device)
         for images in torch.split(order, batch_size):
             if len(images) > 1:
-                yield self.batch(images, generator)
+                yield self.batch(images, generator, caption_mixing=caption_mixing)

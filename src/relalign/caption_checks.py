@@ -15,11 +15,12 @@ class BadCaption:
     reason: str
 
 
-def check_captions(rows: Iterable[Row]) -> tuple[list[Row], list[BadCaption]]:
+def check_captions(rows: Iterable[Row], *, keep_duplicates: bool = False) -> tuple[list[Row], list[BadCaption]]:
     """Split rows into usable ones, in their order, and refused ones.
 
     White space is trimmed and collapsed. Refused are a caption that is no text (`not text`), one that holds
-    nothing but white space (`empty`), and one that the same image already has (`duplicate`; the first stays).
+    nothing but white space (`empty`), and one that the same image already has (`duplicate`; the first stays), unless `keep_duplicates`: published benchmarks
+    count theirs.
     """
     good: list[Row] = []
     bad: list[BadCaption] = []
@@ -27,7 +28,7 @@ def check_captions(rows: Iterable[Row]) -> tuple[list[Row], list[BadCaption]]:
     for row in rows:
         text = _normal(row.caption)
         reason = "not text" if text is None else "empty" if not text else None
-        if reason is None and (row.image, text) in seen:
+        if reason is None and (row.image, text) in seen and not keep_duplicates:
             reason = "duplicate"
         if reason or text is None:
             bad.append(BadCaption(row.origin, row.image, reason or "not text"))

@@ -55,6 +55,7 @@ class Dataset(Section):
     reader: Literal["openmoji", "karpathy", "table"]
     sources: dict[Name, Source]
     captions_file: str | None = None
+    keep_duplicate_captions: bool = False
 
 
 class Validate(Section):
@@ -134,6 +135,7 @@ class Training(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     epochs: Count = 30
     batch_size: Annotated[int, Field(ge=2)] = 512
+    caption_mixing: Annotated[float, Field(ge=0, le=0.5)] = 0.5
     learning_rate: Positive = 3e-4
     warmup: Fraction = 0.1
     weight_decay: NonNegative = 0.1

@@ -164,7 +164,8 @@ def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int)
     method.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed * 1_000_003 + progress.epoch)  # dropout knows only the global generator
-        for index, batch in enumerate(train.epoch(settings.batch_size, order)):
+        batches = train.epoch(settings.batch_size, order, caption_mixing=settings.caption_mixing)
+        for index, batch in enumerate(batches):
             done = (progress.epoch * steps + index) / (settings.epochs * steps)
             _set_learning_rate(state.optimizer, settings, done)
             for name, value in _step(state, batch, settings, done, draws).items():

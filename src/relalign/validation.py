@@ -51,7 +51,9 @@ def validate_dataset(dataset: Dataset, raw: Path, pairs: Path, settings: Validat
     splits = given_splits(rows)
     checked = check_images(raw, sorted(splits), settings.max_pixels)
     apply_image_policy(checked, len(splits), settings.on_bad_image)
-    good, bad = check_captions(row for row in rows if row.image in checked.prints)
+    good, bad = check_captions(
+        (row for row in rows if row.image in checked.prints), keep_duplicates=dataset.keep_duplicate_captions
+    )
     apply_caption_policy(bad, len(rows), settings.on_bad_caption)
 
     described = sorted({row.image for row in good})
