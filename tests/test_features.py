@@ -187,6 +187,16 @@ def test_changed_text_settings_make_every_row_new(
     assert len(computed) == 7
 
 
+def test_changed_code_makes_every_row_new(
+    project: FeatureProject, computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.extract("text")
+    computed.clear()
+    monkeypatch.setattr("relalign.features.source_hash", lambda files: f"other code, {len(list(files))} files")
+    project.extract("text")
+    assert len(computed) == 7
+
+
 def test_an_encoder_altered_in_place_is_refused(project: FeatureProject) -> None:
     config = project.encoder_folder("text") / "config.json"
     config.write_text(config.read_text().replace("false", "true ", 1))

@@ -22,11 +22,15 @@ from relalign.feature_draft import FeatureDraft, open_draft
 from relalign.feature_inputs import CaptionInputs, ImageInputs, Inputs
 from relalign.ordered_pool import map_on_cores
 from relalign.params import Encoder, Features, Validate
+from relalign.source_hash import source_hash
 
 log = logging.getLogger(__name__)
 
-# Raise this when a change of the code changes what features are computed.
-CODE_VERSION = 1
+_CODE = ("images.py", "feature_inputs.py", *(f"encoders/{name}.py" for name in ("base", "pretrained")))
+_CODE_OF = {
+    "efficientnet_lite0": "encoders/efficientnet_lite.py",
+    "transformers": "encoders/transformers_{modality}.py",
+}
 _COMMIT_SECONDS = 5.0
 
 
@@ -44,8 +48,8 @@ def extract_features(
 
     `destination` becomes a `relalign.feature_store` store. The work goes on in a hidden sibling of it, so a
     killed run continues where it was and ends in the same bytes. Rows of the previous store are taken over if the
-    same encoder (weights, preprocessing, tokenizer, settings, versions) has made them from the same bytes; any
-    other row is computed.
+    same encoder (weights, preprocessing, tokenizer, settings, code, versions) has made them from the same bytes;
+    any other row is computed.
 
     Args:
         encoder: what `encoder_folder` (made by `download_encoder`) holds.
@@ -140,11 +144,17 @@ def _encoder_identity(encoder: Encoder, folder: Path, device: torch.device) -> d
     return {
         "settings": settings,
         "files": {name: file["sha256"] for name, file in files.items() if name != "licence.json"},
-        "code": CODE_VERSION,
+        "code": _code_hash(encoder),
         "dtype": "float16",
         "device": device.type,
         "packages": {name: version(name) for name in ("torch", "transformers", "tokenizers", "pillow")},
     }
+
+
+def _code_hash(encoder: Encoder) -> str:
+    package = Path(__file__).parent
+    own = _CODE_OF[encoder.kind].format(modality=encoder.modality)
+    return source_hash(package / name for name in (*_CODE, own))
 
 
 def _rows_key(inputs: Inputs) -> str:
