@@ -31,6 +31,7 @@ class Cell:
 
     mean: str = ""
     interval: str = ""
+    seeds: str = ""  # the standard deviation over seeds
     p: str = ""
     verdict: str = ""  # "better" or "worse" than the baseline, significantly; else empty
     best: bool = False
@@ -142,4 +143,5 @@ def _cell(entry: Entry, better: int, *, best: bool) -> Cell:
     if better and _significant(entry) and entry.difference:
         verdict = "better" if entry.difference * better > 0 else "worse"
     p = p_value(entry.p_holm) if entry.p_holm is not None else ""
-    return Cell(number(entry.value), interval, p, verdict, best)
+    seeds = f"±{number(entry.seed_sd)}" if entry.seed_sd is not None else ""
+    return Cell(number(entry.value), interval, seeds, p, verdict, best)
