@@ -2,8 +2,8 @@
 
 Random features in the shapes of the default encoders (49 image tokens of 1280, up to 24 words of 384), the default
 backbone and batch size. A step is the loss and its gradient. Methods take turns, and each figure is the median
-over the rounds of the ratio to the same round's baseline step, so that a busy machine slows all alike; the ratio of
-floating-point operations beside it does not depend on the machine.
+over the rounds of the ratio to the same round's baseline step, so that a busy machine slows all alike; the ratio
+of floating-point operations beside it does not depend on the machine.
 """
 
 import argparse
@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "rebalanced, wasserstein": {"algorithm": "rebalanced", "stage_one": 0.0, "distance": "wasserstein"},
     "iais, singular": {"algorithm": "iais"},
     "iais, distributed": {"algorithm": "iais", "alignment": "distributed"},
+    "consensus": {"algorithm": "consensus"},
     "iais, ranking": {"algorithm": "iais", "task": "ranking"},
 }
 BUDGETS = {"covlr, first order": 2.2, "covlr, second order": 4.0, "iais, singular": 1.5, "iais, distributed": 1.5}

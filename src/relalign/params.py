@@ -245,7 +245,24 @@ class Iais(Section):
     ranking_margin: Positive = 0.2
 
 
-Method = Annotated[Cca | Contrastive | Covlr | Rebalanced | Iais, Field(discriminator="algorithm")]
+class Consensus(Section):
+    """Ours: towers that keep the relations on which frozen teachers agree (see `methods/consensus.py`)."""
+
+    algorithm: Literal["consensus"]
+    temperature: Positive = 0.07
+    matching_weight: NonNegative = 1.0
+    matching_pairs: Count = 32
+    second_caption: bool = True
+    sibling_weight: NonNegative = 0.5
+    soft_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    image_relation_weight: NonNegative = 0.5
+    text_relation_weight: NonNegative = 0.5
+    sharpness: Positive = 1.5
+    mix: Literal["consensus", "equal", "text", "image"] = "consensus"
+    attention_weight: NonNegative = 1.0
+
+
+Method = Annotated[Cca | Contrastive | Covlr | Rebalanced | Iais | Consensus, Field(discriminator="algorithm")]
 
 
 class Export(Section):

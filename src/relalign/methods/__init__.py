@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from relalign.methods.consensus import ConsensusMethod
 from relalign.methods.contrastive import ContrastiveMethod
 from relalign.methods.covlr import CovlrMethod
 from relalign.methods.iais import IaisMethod
@@ -13,4 +14,5 @@ TRAINED: dict[str, Callable[..., TrainedMethod]] = {
     "covlr": CovlrMethod,
     "rebalanced": RebalancedMethod,
     "iais": IaisMethod,
+    "consensus": ConsensusMethod,
 }

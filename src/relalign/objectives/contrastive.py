@@ -41,7 +41,7 @@ def one_way_contrastive_loss(
 def symmetric_cross_entropy(
     logits: Float[Tensor, "batch batch"], targets: Float[Tensor, "batch batch"]
 ) -> Float[Tensor, ""]:
-    """Half the cross-entropy over rows plus half that over columns; `targets` is symmetric, its rows sum to 1."""
+    """Half the cross-entropy over rows plus half that over columns; row i of `targets` serves row and column i."""
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 

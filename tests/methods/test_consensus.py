@@ -1,0 +1,71 @@
+import pytest
+import torch
+
+from relalign.objectives.attention_alignment import distributed
+from relalign.objectives.contrastive import contrastive_loss
+from tests.methods.batches import gradients, loss_of, make_batch, make_method
+
+
+def test_without_its_own_terms_it_is_the_baseline():
+    own = {"soft_share": 0.0, "image_relation_weight": 0.0, "text_relation_weight": 0.0, "attention_weight": 0.0}
+    ours = make_method("consensus", second_caption=False, **own)
+    baseline = make_method("contrastive")
+    terms, expected = loss_of(ours), loss_of(baseline)
+    for name in ("contrastive", "matching"):
+        torch.testing.assert_close(terms[name], expected[name])
+    found, wanted = gradients(ours, terms), gradients(baseline, expected)
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient)
+
+
+def test_both_captions_are_contrasted_with_the_image_and_with_each_other():
+    method, batch = make_method("consensus", soft_share=0.0, sibling_weight=2.0), make_batch()
+    image = method.backbone.encode_image(batch.image).embedding
+    first, second = (method.backbone.encode_text(text).embedding for text in (batch.text, batch.other_text))
+    temperature = method.backbone.temperature
+    terms = loss_of(method, batch)
+    both = [contrastive_loss(image, view, temperature=temperature) for view in (first, second)]
+    torch.testing.assert_close(terms["contrastive"], sum(both) / 2)
+    torch.testing.assert_close(terms["sibling"], 2 * contrastive_loss(first, second, temperature=temperature))
+
+
+@pytest.mark.parametrize("side", ["image", "text"])
+def test_each_relation_term_reaches_its_own_tower_only(side):
+    method = make_method("consensus")
+    found = gradients(method, {"relation": loss_of(method)[f"{side}_relation"]})
+    assert {name.split(".")[1] for name in found} == {side}
+
+
+def test_attention_is_the_distributed_distance_grown_exponentially():
+    method, batch = make_method("consensus", attention_weight=3.0), make_batch()
+    image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
+    a = method.backbone.fuse(image, text, attention=True).attention
+    blocks = (a.text_text, a.image_image, a.text_image, a.image_text)
+    masks = {"text_mask": a.text_mask, "image_mask": a.image_mask}
+    anchored = [distributed(*blocks, anchor=anchor, **masks) for anchor in ("text", "image")]
+    terms = loss_of(method, batch, progress=1.0)
+    torch.testing.assert_close(terms["attention"], 3 * sum(anchored) / 2)
+
+
+@pytest.mark.parametrize("mix", ["consensus", "equal", "text", "image"])
+def test_the_image_teachers_share_is_reported(mix):
+    method = make_method("consensus", mix=mix)
+    loss_of(method)
+    share = method.scalars()["image_trust"]
+    expected = {"equal": 0.5, "text": 0.0, "image": 1.0}
+    assert share == expected[mix] if mix in expected else 0 < share < 1
+
+
+def test_corrupted_images_lose_the_consensus_trust():
+    generator, shares = torch.Generator().manual_seed(0), []
+    latent = torch.randn(64, 7, generator=generator)
+    for noise in (0.2, 2.0):
+        batch = make_batch(size=64)
+        for features, own in ((batch.text, 0.5), (batch.other_text, 0.5)):
+            features.pooled.copy_(latent + own * torch.randn(64, 7, generator=generator))
+        batch.image.pooled[:, :7] = latent + noise * torch.randn(64, 7, generator=generator)
+        batch.image.pooled[:, 7:] = 0
+        method = make_method("consensus")
+        loss_of(method, batch)
+        shares.append(method.scalars()["image_trust"])
+    assert shares[0] > 0.5 > 2 * shares[1]
