@@ -77,7 +77,15 @@ def test_the_terminal_table_lines_up_and_marks_significance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0312, "0.03"), (-3.14159, "-3.14"), (41.26, "41.3"), (600.0, "600.0")]
+    ("value", "text"),
+    [
+        (0.0, "0.00"),
+        (0.0312, "0.031"),
+        (0.00078, "0.00078"),
+        (-3.14159, "−3.14"),
+        (41.26, "41.3"),
+        (600.0, "600.0"),
+    ],
 )
 def test_numbers_have_the_digits_they_deserve(value: float, text: str) -> None:
     assert number(value) == text

@@ -31,7 +31,7 @@ class Cell:
 
     mean: str = ""
     interval: str = ""
-    seeds: str = ""  # the standard deviation over seeds
+    seeds: str = ""  # the standard deviation over seeds, empty if they are equal
     p: str = ""
     verdict: str = ""  # "better" or "worse" than the baseline, significantly; else empty
     best: bool = False
@@ -57,13 +57,15 @@ def groups(comparison: Comparison, metrics: Sequence[str]) -> list[Group]:
     made = []
     for title, members in groupby(metrics, key=lambda metric: _about(metric)[1]):
         names = list(members)
-        size = None if names == ["rsum"] else queries(comparison, names)
+        size = queries(comparison, names)
         made.append(Group(title, size, [_about(name)[0] for name in names]))
     return made
 
 
 def queries(comparison: Comparison, metrics: Sequence[str]) -> int | None:
-    """How many queries each of these numbers is the average of, or None if that differs or there are none."""
+    """How many queries each of these numbers is the average of; None if that differs, and for sums."""
+    if any(metric.endswith("rsum") for metric in metrics):
+        return None
     sizes = {
         entries[metric].queries
         for entries in comparison.entries.values()
@@ -85,8 +87,10 @@ def cells(comparison: Comparison, metric: str) -> dict[str, Cell]:
 
 
 def number(value: float) -> str:
-    """Two digits after the point for small values, one for others: `0.0312` -> `0.03`, `41.26` -> `41.3`."""
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+    """As many digits as are worth reading: `0.0312` -> `0.031`, `3.14159` -> `3.14`, `41.26` -> `41.3`."""
+    size = abs(value)
+    text = f"{value:.2g}" if 0 < size < 0.1 else f"{value:.2f}" if size < 10 else f"{value:.1f}"
+    return text.replace("-", "−", 1) if value < 0 else text
 
 
 def p_value(p: float) -> str:
@@ -143,5 +147,5 @@ def _cell(entry: Entry, better: int, *, best: bool) -> Cell:
     if better and _significant(entry) and entry.difference:
         verdict = "better" if entry.difference * better > 0 else "worse"
     p = p_value(entry.p_holm) if entry.p_holm is not None else ""
-    seeds = f"±{number(entry.seed_sd)}" if entry.seed_sd is not None else ""
+    seeds = f"±{number(entry.seed_sd)}" if entry.seed_sd else ""
     return Cell(number(entry.value), interval, seeds, p, verdict, best)

@@ -129,11 +129,24 @@ def define(metric: str) -> Definition | None:
     >>> define("rerank/t2i/recall@5").short
     'R@5'
     """
+    found = _look_up(metric)
+    if found is None:
+        return None
+    item, k = DEFINITIONS[found[0]], f"{found[1]}"
+    short, meaning = (text.replace("{k}", k) for text in (item.short, item.meaning))
+    return replace(item, pattern=metric, short=short, meaning=meaning)
+
+
+def reading_order(metric: str) -> tuple[Family, int, int, str]:
+    """A sort key: by family, then in the order of `DEFINITIONS`, then by cut-off; unlisted metrics come last."""
+    place, k = _look_up(metric) or (len(DEFINITIONS), 0)
+    return family(metric), place, k, metric
+
+
+def _look_up(metric: str) -> tuple[int, int] | None:
+    """The place in `DEFINITIONS` and the cut-off (0 for none)."""
     within = metric.removeprefix(family(metric).prefix).lstrip("/")
-    for item in DEFINITIONS:
-        match = re.fullmatch(item.pattern, metric) or re.fullmatch(item.pattern, within)
-        if match:
-            k = match.groupdict().get("k") or ""
-            short, meaning = (text.replace("{k}", k) for text in (item.short, item.meaning))
-            return replace(item, pattern=metric, short=short, meaning=meaning)
+    for place, item in enumerate(DEFINITIONS):
+        if match := re.fullmatch(item.pattern, metric) or re.fullmatch(item.pattern, within):
+            return place, int(match.groupdict().get("k") or 0)
     return None

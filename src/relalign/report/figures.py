@@ -54,7 +54,9 @@ def draw(*plots: Callable[["Axes"], None], name: str, width: float = 4.2, height
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
-        for plot, axes in zip(plots, figure.subplots(1, len(plots), squeeze=False)[0], strict=True):
+        for plot, axes in zip(
+            plots, figure.subplots(1, len(plots), sharey=len(plots) > 1, squeeze=False)[0], strict=True
+        ):
             plot(axes)
         stream = io.StringIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}

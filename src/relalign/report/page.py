@@ -12,7 +12,7 @@ from relalign.comparison import Comparison, read_comparison
 from relalign.layout import Layout
 from relalign.params import Params
 from relalign.report import comparison_table as numbers
-from relalign.report.definitions import define, family
+from relalign.report.definitions import define, family, reading_order
 from relalign.report.examples import read_examples
 from relalign.report.plots import all_figures
 from relalign.report.sources import read_licences, read_runs, read_validation, versions
@@ -104,7 +104,7 @@ def _every(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
     """Every metric with its meaning and a cell a method, by the title of its family."""
     metrics = list(dict.fromkeys(metric for entries in comparison.entries.values() for metric in entries))
     by_family: dict[str, list[dict[str, Any]]] = {}
-    for metric in sorted(metrics, key=family):
+    for metric in sorted(metrics, key=reading_order):
         definition = define(metric)
         by_method = numbers.cells(comparison, metric)
         row = {
