@@ -1,0 +1,212 @@
+"""Rules, DVC's stages and the layout describe one graph, and a stage names every source its result depends on."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from relalign.layout import Layout
+from relalign.params import load_params, params_schema
+from relalign.pipeline import Pipeline, Stage
+from tests.workflow.clone import REPOSITORY, Clone
+
+# Modules that check, record, move or report bytes, but do not make them what they are. (download and extract do
+# only where they unpack: there the download stages name them.)
+INFRASTRUCTURE = {"relalign", "relalign/download", "relalign/extract"}
+INFRASTRUCTURE |= {f"relalign/{name}" for name in ("artifacts", "best_effort", "cli", "disk", "errors", "layout")}
+INFRASTRUCTURE |= {f"relalign/{name}" for name in ("memory", "params", "receipts", "stages", "timer", "transfer")}
+ENTRIES = {
+    "params": "params",
+    "download": "download",
+    "download_encoder": "encoders",
+    "validate": "validation",
+    "relevance": "relevance_files",
+    "features": "features",
+    "train": "runs",
+    "export": "runs",
+    "evaluate": "evaluation",
+    "compare": "comparison",
+    "report": "report",
+}
+CHOSEN_AT_RUN_TIME = {"validate": {f"relalign/datasets/{name}" for name in ("openmoji", "karpathy", "table")}}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline(yaml.safe_load((REPOSITORY / "params.yaml").read_text()), REPOSITORY)
+
+
+def test_pipeline_reads_dvc_yaml_as_dvc_does(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(REPOSITORY)
+    stages = {}
+    for stage in Repo().index.stages:
+        paths = [dep.def_path for dep in stage.deps if not hasattr(dep, "params")]
+        keys = [key for dep in stage.deps for key in getattr(dep, "params", ())]
+        stages[stage.name] = (set(paths), set(keys), {out.def_path for out in stage.outs})
+    assert stages == {
+        name: (set(stage.dependencies), set(stage.settings), set(stage.outputs))
+        for name, stage in pipeline.stages.items()
+    }
+
+
+@pytest.mark.workflow
+def test_rules_and_stages_describe_one_graph(made_project: Clone) -> None:
+    parameters = yaml.safe_load((made_project.root / "params.yaml").read_text())
+    stages = Pipeline(parameters, made_project.root).stages
+    listing = made_project.snakemake("--dry-run", "--forceall")
+    jobs = {
+        frozenset(outputs.split(", ")): set(inputs.split(", "))
+        for inputs, outputs in re.findall(r"^ {4}input: (.*)\n {4}output: (.*)$", listing, re.M)
+    }
+    assert jobs.keys() == {frozenset(stage.outputs) for stage in stages.values()}
+    for stage in stages.values():
+        inputs = jobs[frozenset(stage.outputs)]
+        expected = _with_folders_opened(stage, made_project.root)
+        made = {name for name in inputs if name.startswith(("data/", "results/"))}
+        assert inputs - made == {name for name in expected if not name.startswith(("data/", "results/"))}
+        assert _makers(stages, made) == _makers(stages, set(stage.dependencies)), stage.name
+
+
+def _with_folders_opened(stage: Stage, root: Path) -> set[str]:
+    opened = set()
+    for name in stage.dependencies:
+        inside = [
+            file for file in (root / name).rglob("*") if file.is_file() and file.parent.name != "__pycache__"
+        ]
+        opened |= {file.relative_to(root).as_posix() for file in inside} or {name}
+    return opened
+
+
+def _makers(stages: dict[str, Stage], paths: set[str]) -> set[str]:
+    """The stages that make these paths, or what lies in these folders."""
+    return {
+        name
+        for name, stage in stages.items()
+        if any(f"{output}/".startswith(f"{path}/") for output in stage.outputs for path in paths)
+    }
+
+
+def test_outputs_lie_where_the_layout_says(pipeline: Pipeline) -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    layout = Layout(Path(), params.dataset)
+    encoders = (params.encoders.image, params.encoders.text)
+    wanted = [layout.raw, layout.pairs, layout.relevance, *map(layout.encoder, encoders)]
+    wanted += map(layout.features, encoders)
+    wanted += [layout.results / name for name in ("comparison.csv", "report.html", "params.json")]
+    for method in params.methods:
+        for seed in params.seeds:
+            parts = ("model", "embeddings", "evaluation", "metrics.json")
+            wanted += [layout.run(method, seed) / part for part in parts] + [layout.receipt(method, seed)]
+    outputs = [output for stage in pipeline.stages.values() for output in stage.outputs]
+    assert sorted(outputs) == sorted(path.as_posix() for path in wanted)
+
+
+@pytest.mark.parametrize("group", ENTRIES)
+def test_stage_names_every_source_it_imports(pipeline: Pipeline, group: str) -> None:
+    stage = pipeline.stage(group, pipeline.items(group)[0])
+    imported = _imports(f"relalign/{ENTRIES[group]}") | CHOSEN_AT_RUN_TIME.get(group, set())
+    needed = {_file(module) for module in imported if not _is_infrastructure(module)}
+    listed = [path for path in stage.dependencies if path.startswith("src/")]
+    missing = {file for file in needed if not any(f"{file}/".startswith(f"{path}/") for path in listed)}
+    assert not missing, f"dvc.yaml: add to the deps of '{group}'"
+    idle = {path for path in listed if not any(f"{_file(m)}/".startswith(f"{path}/") for m in imported)}
+    assert not idle, f"dvc.yaml: remove from the deps of '{group}', which does not import it"
+
+
+def _is_infrastructure(module: str) -> bool:
+    return module in INFRASTRUCTURE or module.startswith("relalign/tracking")
+
+
+def _file(module: str) -> str:
+    package = REPOSITORY / "src" / module / "__init__.py"
+    return f"src/{module}/__init__.py" if package.exists() else f"src/{module}.py"
+
+
+def _imports(entry: str) -> set[str]:
+    """The project's modules that a module imports, in functions too, and those that they import."""
+    found: set[str] = set()
+    new = {entry}
+    while new:
+        found |= new
+        direct = {name for module in new - _stops(new) for name in _direct_imports(module)}
+        new = {module for module in direct if (REPOSITORY / _file(module)).exists()} - found
+    return found
+
+
+def _stops(modules: set[str]) -> set[str]:
+    return {module for module in modules if _is_infrastructure(module) and module != "relalign/download"}
+
+
+def _direct_imports(module: str) -> set[str]:
+    tree = ast.parse((REPOSITORY / _file(module)).read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    names = {
+        f"{node.module}.{alias.name}" if alias.name else node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in typing_only
+        for alias in (*node.names, ast.alias(""))
+    }
+    return {name.replace(".", "/") for name in names if name and name.split(".")[0] == "relalign"}
+
+
+def test_equal_values_are_equal_settings() -> None:
+    texts = []
+    for seeds, rate in ((1, 1.0), (1.0, 1)):
+        pipeline = Pipeline(
+            {**yaml.safe_load((REPOSITORY / "params.yaml").read_text()), "training": {"b": [rate], "a": seeds}},
+            REPOSITORY,
+        )
+        texts.append(pipeline.settings(pipeline.stages["train@openmoji-cca-0"]))
+    assert texts[0] == texts[1]
+    assert '"training":{"a":1,"b":[1]}' in texts[0]
+
+
+def test_committed_schema_is_the_one_of_the_code() -> None:
+    committed = yaml.safe_load((REPOSITORY / "workflow/schemas/params.schema.yaml").read_text())
+    assert committed == params_schema(), "run: relalign schema > workflow/schemas/params.schema.yaml"
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("section", "path"),
+    [
+        ({"training": {"epochs": 3, "epoch": 4}}, "training.epoch:"),
+        ({"training": {"epochs": "many"}}, "training.epochs:"),
+        ({"method": {"cca": {"algorithm": "cca", "widht": 3}}}, "method.cca.widht:"),
+        ({"extra": 1}, "extra:"),
+    ],
+)
+def test_wrong_key_fails_before_any_job_and_is_named(
+    project: Clone, section: dict[str, object], path: str
+) -> None:
+    before = project.contents()
+    project.edit_params(**section)
+    for output in (project.snakemake(succeeds=False), project.dvc("repro", succeeds=False)):
+        assert f"params.yaml: {path}" in output
+    assert project.contents().items() <= before.items() | {("", "")}
+
+
+@pytest.mark.workflow
+def test_override_on_the_command_line_is_refused(project: Clone) -> None:
+    assert "edit params.yaml" in project.snakemake("--config", "dataset=other", succeeds=False)
+
+
+@pytest.mark.workflow
+def test_workflow_passes_its_linters(made_project: Clone) -> None:
+    assert "in a good condition" in made_project.run("snakemake", "--lint")
+    made_project.run("snakefmt", "--check", "Snakefile", "workflow")
+
+
+@pytest.mark.workflow
+def test_slurm_profile_plans_all_jobs(made_project: Clone) -> None:
+    plan = made_project.run("snakemake", "--profile", "profiles/slurm", "--dry-run", "--forceall")
+    assert "write_report" in plan
