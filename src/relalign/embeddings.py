@@ -34,13 +34,13 @@ class Embeddings:
 
 @torch.inference_mode()
 def embed(
-    embedder: Embedder, data: SplitData
+    embedder: Embedder, data: SplitData, *, rows_at_once: int = ROWS_AT_ONCE
 ) -> tuple[Float32[NDArray[np.float32], "image width"], Float32[NDArray[np.float32], "caption width"]]:
     """Embed every image and caption of a split, in the split's order."""
     sides = []
     for encode, features in ((embedder.encode_image, data.image), (embedder.encode_text, data.text)):
         rows = torch.arange(len(features), device=features.rows.device)
-        parts = [encode(features.take(part)).embedding.float() for part in torch.split(rows, ROWS_AT_ONCE)]
+        parts = [encode(features.take(part)).embedding.float() for part in torch.split(rows, rows_at_once)]
         sides.append(torch.cat(parts).numpy(force=True))
     return sides[0], sides[1]
 

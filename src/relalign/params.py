@@ -149,8 +149,8 @@ class Cca(Section):
     """Regularised linear CCA on pooled features; no gradient step."""
 
     algorithm: Literal["cca"]
-    regularisation: Positive = 0.1
-    width: Count = 256
+    regularisation: Positive = 0.3
+    width: Count = 384
     power: NonNegative = 1.0
 
 

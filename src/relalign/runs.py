@@ -127,7 +127,7 @@ def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     _prepare_process(params)
     run = layout.run(method, seed)
     data = load_split(params, layout, "test", device=torch.device("cpu"))
-    embeddings = embed_split(load_model(run / "model"), data)
+    embeddings = embed_split(load_model(run / "model"), data, rows_at_once=params.export.batch_size)
     inputs = {"model": run / "model", **model_inputs(params, layout)}
     with publish(run / "embeddings", made_by="relalign export", inputs=inputs) as draft:
         write_embeddings(draft, embeddings)
@@ -135,9 +135,9 @@ def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         write_index(draft / "text.faiss", embeddings.text, embeddings.text_ids)
 
 
-def embed_split(embedder: Any, data: SplitData) -> Embeddings:
+def embed_split(embedder: Any, data: SplitData, *, rows_at_once: int) -> Embeddings:
     """A split's embeddings with their ids, captions in the order of their ids."""
-    image, text = embed(embedder, data)
+    image, text = embed(embedder, data, rows_at_once=rows_at_once)
     caption_ids = data.caption_ids.numpy(force=True)
     image_ids = data.image_ids.numpy(force=True)
     order = np.argsort(caption_ids)
