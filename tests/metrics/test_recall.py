@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from math import comb
 
 import faiss
@@ -143,3 +145,25 @@ def test_wrong_input_is_a_clear_error(change, message):
     given = {"image": np.ones((2, 3)), "text": np.ones((2, 3)), "text_to_image": np.array([0, 1])} | change
     with pytest.raises(RelalignError, match=message):
         recall(**given)
+
+
+MEMORY_PROGRAM = """
+import resource
+import numpy as np
+from relalign.metrics.recall import recall
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+image = np.random.default_rng(0).standard_normal((5000, 8)).astype(np.float32)
+owner = np.repeat(np.arange(5000), 5)
+recall(image[:100], image[:100], np.arange(100))
+before = peak()
+recall(image, image[owner], owner)
+print(peak() - before)
+"""
+
+
+def test_the_score_matrix_is_never_whole_in_memory():
+    done = subprocess.run([sys.executable, "-c", MEMORY_PROGRAM], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 150  # MB; 5,000 x 25,000 float32 are 500
