@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -120,6 +121,48 @@ def test_labels_of_the_pairs_table_are_used(params, tmp_path):
     table = pd.read_parquet(layout.run("cca", 0) / "evaluation/queries.parquet")
     asked = table.loc[table["metric"] == "i2i/map@r", "query_id"]
     assert set(asked % 3) == {0, 1}
+
+
+def test_coco_ids_of_the_pairs_table_serve_judgements_and_folds(tmp_path):
+    files = {side: f"judged/{side}.json" for side in ("image_to_caption", "caption_to_image")}
+    params = tiny_params(
+        evaluate=SETTINGS
+        | {
+            "judgements": {"eccv": files},
+            "graded_judgements": ["judged/sts.csv"],
+            "fold_size": 10,
+            "recall_at": [1],
+        }
+    )
+    layout = make_features(tmp_path, params)
+    pairs = pd.read_parquet(layout.pairs / "pairs.parquet")
+    pairs["coco_image_id"], pairs["coco_caption_id"] = 5000 - pairs["image_id"], 9000 + 2 * pairs["caption_id"]
+    pairs["coco_place"] = -pairs["image_id"]
+    with publish(layout.pairs, made_by="tests") as draft:
+        pairs.to_parquet(draft / "pairs.parquet")
+    test = pairs[pairs["split"] == "test"]
+    positives = {
+        "image_to_caption": test.groupby("coco_image_id")["coco_caption_id"].apply(list).to_dict(),
+        "caption_to_image": {
+            caption: [image] for caption, image in zip(test.coco_caption_id, test.coco_image_id, strict=True)
+        },
+    }
+    (tmp_path / "judged").mkdir()
+    for side, content in positives.items():
+        (tmp_path / files[side]).write_text(json.dumps(content))
+    names = [f"COCO_val2014:sentid:{caption}" for caption in test.coco_caption_id]
+    lines = [f"{a},{b},{grade % 5},x" for grade, (a, b) in enumerate(pairwise(names))]
+    (tmp_path / "judged/sts.csv").write_text("caption1,caption2,agg_score,sampling_method\n" + "\n".join(lines))
+    make_relevance(layout)
+    train(params, layout, method="cca", seed=0)
+    export(params, layout, method="cca", seed=0)
+    metrics = metrics_of(params, layout, "cca")
+    assert metrics["eccv/i2t/recall@1"] == pytest.approx(metrics["i2t/recall@1"])
+    assert metrics["eccv/t2i/recall@1"] == pytest.approx(metrics["t2i/recall@1"])
+    assert -1 <= metrics["cxc/sts"] <= 1
+    table = pd.read_parquet(layout.run("cca", 0) / "evaluation/queries.parquet")
+    first = table.loc[table["metric"] == "first10/i2t/recall@1", "image_id"]
+    assert sorted(first) == sorted(test["image_id"].unique())[10:]
 
 
 def test_a_bad_embedding_is_an_error_naming_its_id_and_leaves_nothing_behind(params, tmp_path):

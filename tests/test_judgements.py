@@ -7,8 +7,19 @@ from scipy.stats import spearmanr
 
 from relalign.embeddings import Embeddings
 from relalign.errors import RelalignError
-from relalign.judgements import graded_correlation, measure_positives, read_graded_pairs, read_positives
+from relalign.judgements import (
+    JudgedNames,
+    graded_correlation,
+    measure_positives,
+    read_graded_pairs,
+    read_positives,
+)
 from tests.runs_on_disk import random_embeddings
+
+
+def own_names(embeddings):
+    return JudgedNames(embeddings.image_ids, embeddings.text_ids)
+
 
 HEADERS = {"sits": "caption,image", "sts": "caption1,caption2", "sis": "image1,image2"}
 
@@ -42,7 +53,7 @@ def test_graded_pairs_are_correlated_by_rank(tmp_path, kind):
     pairs = read_graded_pairs(write_graded(tmp_path / "file.csv", kind, rows))
     assert pairs.kind == kind
     similarity = (sides[0][1][places[0]] * sides[1][1][places[1]]).sum(1)
-    assert graded_correlation(embeddings, pairs) == pytest.approx(
+    assert graded_correlation(embeddings, own_names(embeddings), pairs) == pytest.approx(
         spearmanr(similarity, grades).statistic, abs=1e-3
     )
 
@@ -55,7 +66,9 @@ def test_positives_are_measured_over_all_candidates_by_id():
     )
     found = {
         item.name: item.value
-        for item in measure_positives(embeddings, {10: [2, 3], 30: []}, {4: [30]}, name="eccv", ks=(1, 2))
+        for item in measure_positives(
+            embeddings, own_names(embeddings), {10: [2, 3], 30: []}, {4: [30]}, name="eccv", ks=(1, 2)
+        )
     }
     assert found == {
         "eccv/i2t/recall@1": 0.0,
@@ -69,6 +82,15 @@ def test_positives_are_measured_over_all_candidates_by_id():
     }
 
 
+def test_judgements_may_name_rows_by_other_ids_than_the_results():
+    embeddings = random_embeddings(images=4, captions=1)
+    names = JudgedNames(np.array([7, 5, 3, 1]), np.array([40, 30, 20, 10]))
+    items = measure_positives(embeddings, names, {5: [30, 10]}, {}, name="eccv", ks=(1,))
+    own = measure_positives(embeddings, own_names(embeddings), {13: [1001, 1003]}, {}, name="eccv", ks=(1,))
+    assert [item.query_ids.tolist() for item in items[:3]] == [[13]] * 3
+    assert [item.value for item in items[:3]] == [item.value for item in own[:3]]
+
+
 def test_original_positives_give_the_ordinary_recall():
     embeddings = random_embeddings(images=12, captions=3)
     i2t = {int(i): embeddings.text_ids[embeddings.text_image_ids == i].tolist() for i in embeddings.image_ids}
@@ -76,7 +98,10 @@ def test_original_positives_give_the_ordinary_recall():
     from relalign.cross_modal import measure_recall
 
     plain = {item.name: item.value for item in measure_recall(embeddings, ks=(1, 5))}
-    judged = {item.name: item.value for item in measure_positives(embeddings, i2t, t2i, name="own", ks=(1, 5))}
+    judged = {
+        item.name: item.value
+        for item in measure_positives(embeddings, own_names(embeddings), i2t, t2i, name="own", ks=(1, 5))
+    }
     for name in ("i2t/recall@1", "i2t/recall@5", "t2i/recall@1", "t2i/recall@5"):
         assert judged[f"own/{name}"] == pytest.approx(plain[name])
 
@@ -94,14 +119,16 @@ def test_the_files_of_the_package_eccv_caption_are_read_and_fit_coco_ids(name):
     ids = np.unique(owner)
     image = rng.standard_normal((len(ids), 4)).astype(np.float32)
     text = rng.standard_normal((len(captions), 4)).astype(np.float32)
-    items = measure_positives(Embeddings(image, text, ids, captions, owner), i2t, t2i, name=name, ks=(1,))
+    embeddings = Embeddings(image, text, ids, captions, owner)
+    items = measure_positives(embeddings, own_names(embeddings), i2t, t2i, name=name, ks=(1,))
     sizes = {item.name: len(item.values) for item in items if item.name.endswith("recall@1")}
     assert sizes == {f"{name}/i2t/recall@1": len(i2t), f"{name}/t2i/recall@1": len(t2i)}
 
 
 def test_judged_ids_that_are_not_embedded_are_an_error():
+    embeddings = random_embeddings(images=3)
     with pytest.raises(RelalignError, match=r"1 judged ids .* \[999\]"):
-        measure_positives(random_embeddings(images=3), {10: [999]}, {}, name="eccv", ks=(1,))
+        measure_positives(embeddings, own_names(embeddings), {10: [999]}, {}, name="eccv", ks=(1,))
 
 
 @pytest.mark.parametrize("content", ["[", "[1, 2]", '{"a": [1]}'])

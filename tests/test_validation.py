@@ -219,3 +219,14 @@ def test_disk_that_fills_up_is_one_sentence_and_leaves_no_pairs(tmp_path: Path) 
     )
     assert "RelalignError: The disk is full" in done.stderr
     assert list((tmp_path / "data/pairs").iterdir()) == []
+
+
+def test_coco_ids_become_columns_where_the_source_has_them(tmp_path: Path) -> None:
+    entries, images = ordinary()
+    plain, _ = validated(tmp_path / "plain", write_karpathy(tmp_path / "a", entries, images))
+    for number, entry in enumerate(entries):
+        entry["cocoid"] = 100 - number
+    table, _ = validated(tmp_path / "coco", write_karpathy(tmp_path / "b", entries, images))
+    assert list(table.columns) == [*plain.columns, "coco_image_id", "coco_caption_id", "coco_place"]
+    assert table["coco_image_id"].tolist() == (100 - table["coco_place"]).tolist()
+    assert table.drop_duplicates("image_id")["coco_place"].tolist() == list(range(len(entries)))

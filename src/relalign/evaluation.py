@@ -13,7 +13,7 @@ from relalign.backbone import Backbone
 from relalign.batches import SplitData
 from relalign.embeddings import Embeddings, load_embeddings
 from relalign.fusion_metrics import measure_attention, measure_reranked
-from relalign.judgements import read_graded_pairs, read_positives
+from relalign.judgements import JudgedNames, read_graded_pairs, read_positives
 from relalign.layout import Layout
 from relalign.metrics.measurement import Measurement
 from relalign.model_files import load_model
@@ -86,7 +86,7 @@ def _fusion(
 def _knowledge(
     params: Params, layout: Layout, embeddings: Embeddings, data: SplitData, cross: CrossScores | None
 ) -> Knowledge:
-    settings = params.evaluate
+    settings, pairs = params.evaluate, read_pairs(layout, "test").sort_values("caption_id")
     captions = caption_positions(data, embeddings)
     positives = {
         name: (
@@ -97,16 +97,34 @@ def _knowledge(
     }
     return Knowledge(
         relevance=load_relevance(layout.relevance),
-        labels=_labels(read_pairs(layout, "test")),
+        labels=_labels(pairs),
         teachers=(data.image.pooled.cpu(), data.text.pooled[captions].cpu()),
         positives=positives,
         graded=[read_graded_pairs(layout.root / path) for path in settings.graded_judgements],
+        names=_coco_names(pairs),
         cross_scores=cross,
+        fold_order=_file_order(pairs),
     )
 
 
 def _labels(pairs: pd.DataFrame) -> NDArray[np.int64] | None:
-    """A number for each label, in the order of caption ids, -1 for none; None for data without labels."""
+    """A number for each label, in the order of the rows, -1 for none; None for data without labels."""
     if "label" not in pairs.columns:
         return None
-    return pd.factorize(pairs.sort_values("caption_id")["label"])[0].astype(np.int64)
+    return pd.factorize(pairs["label"])[0].astype(np.int64)
+
+
+def _coco_names(pairs: pd.DataFrame) -> JudgedNames | None:
+    """MS-COCO's ids of images and captions, where the data has them."""
+    if "coco_image_id" not in pairs.columns:
+        return None
+    images = pairs.drop_duplicates("image_id").sort_values("image_id")["coco_image_id"]
+    return JudgedNames(images.to_numpy(np.int64), pairs["coco_caption_id"].to_numpy(np.int64))
+
+
+def _file_order(pairs: pd.DataFrame) -> NDArray[np.int64] | None:
+    """The rows of images in the order of Karpathy's file, where the data has it."""
+    if "coco_place" not in pairs.columns:
+        return None
+    images = pairs.drop_duplicates("image_id").sort_values("image_id")
+    return np.argsort(images["coco_place"].to_numpy())

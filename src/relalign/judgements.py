@@ -1,6 +1,6 @@
 """Human judgements beyond the captions an image came with: ECCV Caption and Crisscrossed Captions (CxC).
 
-Both speak of MS-COCO ids (`cocoid` of an image, `sentid` of a caption), so the embeddings must carry those. A file
+Both speak of MS-COCO ids (`cocoid` of an image, `sentid` of a caption), so those of the rows must be known. A file
 of positives is a JSON object from an id to the list of ids that match it, as in the package `eccv-caption`
 (MIT; `eccv_image_to_caption.json`, `cxc_caption_to_image.json`, ...). CxC's graded files are CSV with the header
 `caption,image,agg_score,sampling_method` (or `caption1,caption2,...`, `image1,image2,...`).
@@ -34,6 +34,14 @@ log = logging.getLogger(__name__)
 TOLERATED_ABSENT = 0.001
 Positives = Mapping[int, Sequence[int]]
 GRADED_COLUMNS = {"sits": ("caption", "image"), "sts": ("caption1", "caption2"), "sis": ("image1", "image2")}
+
+
+@dataclass(frozen=True)
+class JudgedNames:
+    """The ids by which judgements name the rows of embeddings, in the order of the rows."""
+
+    images: Int64[NDArray[np.int64], " image"]
+    captions: Int64[NDArray[np.int64], " caption"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def _coco_id(text: str) -> int:
 
 
 def measure_positives(
-    embeddings: Embeddings, i2t: Positives, t2i: Positives, *, name: str, ks: Sequence[int]
+    embeddings: Embeddings, names: JudgedNames, i2t: Positives, t2i: Positives, *, name: str, ks: Sequence[int]
 ) -> list[Measurement]:
     """`<name>/i2t/recall@k`, `map@r` and `r_precision` of the judged queries, and the same for `t2i`.
 
@@ -93,18 +101,19 @@ def measure_positives(
     """
     image = unit_rows(embeddings.image, "image embeddings", embeddings.image_ids)
     text = unit_rows(embeddings.text, "text embeddings", embeddings.text_ids)
+    image_ids, text_ids = embeddings.image_ids, embeddings.text_ids
     sides = (
-        ("i2t", i2t, image, embeddings.image_ids, text, embeddings.text_ids, embeddings.image_ids),
-        ("t2i", t2i, text, embeddings.text_ids, image, embeddings.image_ids, embeddings.text_image_ids),
+        ("i2t", i2t, image, names.images, text, names.captions, image_ids, image_ids),
+        ("t2i", t2i, text, names.captions, image, names.images, text_ids, embeddings.text_image_ids),
     )
     measurements = []
-    for side, positives, queries, query_ids, gallery, gallery_ids, image_of in sides:
+    for side, positives, queries, query_names, gallery, gallery_names, ids, image_of in sides:
         judged = {key: found for key, found in positives.items() if found}
-        asked = _rows(judged, query_ids, f"{name}/{side}")
-        matches = _matching_rows([judged[int(query_ids[row])] for row in asked], gallery_ids, f"{name}/{side}")
+        asked = _rows(judged, query_names, f"{name}/{side}")
+        matches = _matching_rows([judged[int(query_names[row])] for row in asked], gallery_names, f"{name}/{side}")
         values = _measure_side(queries[torch.from_numpy(asked)], gallery, matches, ks)
         measurements += [
-            Measurement(f"{name}/{side}/{metric}", query_ids[asked], image_of[asked], array)
+            Measurement(f"{name}/{side}/{metric}", ids[asked], image_of[asked], array)
             for metric, array in values.items()
         ]
     return measurements
@@ -132,7 +141,7 @@ def _rows(wanted: Iterable[int], ids: Int64[NDArray[np.int64], " row"], name: st
     if unknown := [item for item in wanted if item not in row_of]:
         raise RelalignError(
             f"{name}: {len(unknown)} judged ids are not among the embeddings, such as {unknown[:5]}. These "
-            "judgements are of MS-COCO's 5K test images; the embeddings must carry its ids (cocoid and sentid)."
+            "judgements are of MS-COCO's 5K test images; its ids (cocoid and sentid) must be known."
         )
     return np.array([row_of[item] for item in wanted], dtype=np.int64)
 
@@ -154,14 +163,14 @@ def _measure_side(
     return {metric: torch.cat(parts).numpy() for metric, parts in found.items()}
 
 
-def graded_correlation(embeddings: Embeddings, pairs: GradedPairs) -> float:
+def graded_correlation(embeddings: Embeddings, names: JudgedNames, pairs: GradedPairs) -> float:
     """Spearman's rank correlation of the cosine similarity with the human grade, over all judged pairs.
 
     The CxC paper reports the mean over samples of its bootstrap instead, which differs in the third digit.
     """
     image = unit_rows(embeddings.image, "image embeddings", embeddings.image_ids)
     text = unit_rows(embeddings.text, "text embeddings", embeddings.text_ids)
-    sides = {"caption": (text, embeddings.text_ids), "image": (image, embeddings.image_ids)}
+    sides = {"caption": (text, names.captions), "image": (image, names.images)}
     vectors = []
     for column, name in enumerate(GRADED_COLUMNS[pairs.kind]):
         rows, ids = sides[name.rstrip("12")]

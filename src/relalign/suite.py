@@ -12,7 +12,7 @@ from torch import Tensor
 from relalign.cross_modal import measure_precision, measure_recall
 from relalign.embeddings import Embeddings
 from relalign.folds import measure_folds
-from relalign.judgements import GradedPairs, Positives, graded_correlation, measure_positives
+from relalign.judgements import GradedPairs, JudgedNames, Positives, graded_correlation, measure_positives
 from relalign.labelled import measure_labels
 from relalign.metrics.measurement import Measurement
 from relalign.mixed import measure_mixed, measure_mixed_released
@@ -31,7 +31,9 @@ class Knowledge:
     """What may be known about embedded rows beyond which caption belongs to which image; all of it optional.
 
     `labels`: a class a caption, -1 for none. `teachers`: single-modal vectors of images and captions.
-    `positives`: by name, (image to caption, caption to image). `cross_scores`: of two-stage retrieval.
+    `positives`: by name, (image to caption, caption to image); `names`: the ids they and `graded` use, by default
+    those of the embeddings. `cross_scores`: of two-stage retrieval. `fold_order`: the rows of images in the
+    order that cuts folds, by default that of their ids.
     """
 
     relevance: Relevance | None = None
@@ -39,7 +41,9 @@ class Knowledge:
     teachers: tuple[Tensor, Tensor] | None = None
     positives: Mapping[str, tuple[Positives, Positives]] = field(default_factory=dict)
     graded: Sequence[GradedPairs] = ()
+    names: JudgedNames | None = None
     cross_scores: CrossScores | None = None
+    fold_order: NDArray[np.int64] | None = None
 
 
 def measure(embeddings: Embeddings, settings: Evaluate, known: Knowledge) -> Results:
@@ -54,11 +58,12 @@ def measure(embeddings: Embeddings, settings: Evaluate, known: Knowledge) -> Res
     if known.labels is not None:
         measurements += measure_labels(embeddings, known.labels)
     if settings.fold_size:
-        order = np.arange(len(embeddings.image))
+        order = np.arange(len(embeddings.image)) if known.fold_order is None else known.fold_order
         measurements += measure_folds(embeddings, order, size=settings.fold_size, ks=settings.recall_at)
+    names = known.names or JudgedNames(embeddings.image_ids, embeddings.text_ids)
     for name, (i2t, t2i) in known.positives.items():
-        measurements += measure_positives(embeddings, i2t, t2i, name=name, ks=settings.recall_at)
-    numbers |= {f"cxc/{pairs.kind}": graded_correlation(embeddings, pairs) for pairs in known.graded}
+        measurements += measure_positives(embeddings, names, i2t, t2i, name=name, ks=settings.recall_at)
+    numbers |= {f"cxc/{pairs.kind}": graded_correlation(embeddings, names, pairs) for pairs in known.graded}
     return measurements, numbers
 
 

@@ -33,6 +33,7 @@ from relalign.validation_report import (
 log = logging.getLogger(__name__)
 
 PAIRS = "pairs.parquet"
+COCO_COLUMNS = ("coco_image_id", "coco_caption_id", "coco_place")
 MIN_IMAGES = 2
 
 
@@ -41,7 +42,8 @@ def validate_dataset(dataset: Dataset, raw: Path, pairs: Path, settings: Validat
 
     A row of the table is a caption: `caption_id` and `image_id` (dense from 0, images in the order of their
     paths, captions in the order of the source within an image), `caption`, `image_path` (relative to `root`,
-    with `/`), `split`, and `label`, `language` where the source has them; sorted by `caption_id`.
+    with `/`), `split`, and where the source has them `label`, `language` and `COCO_COLUMNS` (see
+    `relalign.datasets.row`); sorted by `caption_id`.
 
     Raises `RelalignError` as the policies ask, if `raw` is incomplete, or if a split is left with fewer than two
     images.
@@ -107,6 +109,9 @@ def pairs_table(rows: Sequence[Row], splits: Mapping[str, str], prefix: str) -> 
         values = [getattr(row, column) for row in ordered]
         if any(value is not None for value in values):
             table[column] = pd.Series(values, dtype="str")
+    if ordered and all(row.coco for row in ordered):
+        for place, column in enumerate(COCO_COLUMNS):
+            table[column] = pd.Series([row.coco[place] for row in ordered if row.coco], dtype="int64")
     return table
 
 

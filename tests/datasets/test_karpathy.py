@@ -59,3 +59,12 @@ def test_file_of_another_shape_is_a_readable_error(tmp_path: Path, content: str,
     dataset = Dataset(reader="karpathy", sources={})
     with pytest.raises(RelalignError, match=message):
         list(reader(dataset).rows(tmp_path, dataset))
+
+
+def test_coco_ids_and_the_place_in_the_file_come_along(tmp_path: Path) -> None:
+    entry = karpathy_entry("1.jpg", "test", ["A cat", "Cats"], cocoid=391895)
+    for sentence, sentid in zip(entry["sentences"], (770337, 771687), strict=True):  # type: ignore[call-overload]
+        sentence["sentid"] = sentid
+    plain = karpathy_entry("0.jpg", "test", ["No id"])
+    rows = rows_of(tmp_path, [plain, entry], {"0.jpg": b"x", "1.jpg": b"y"})
+    assert [row.coco for row in rows] == [None, (391895, 770337, 1), (391895, 771687, 1)]

@@ -2,7 +2,8 @@
 
 `dataset_<name>.json` holds `images: [{filename, split, sentences: [{raw}], filepath?}]`; COCO's `filepath`
 (`val2014`) is the folder of the image. Its fourth split `restval` (validation images that the test and
-validation splits left over) belongs to train, as in all published comparisons.
+validation splits left over) belongs to train, as in all published comparisons. Where it has MS-COCO's ids
+(`cocoid`, `sentid`), they come along.
 
 A. Karpathy, L. Fei-Fei, "Deep Visual-Semantic Alignments for Generating Image Descriptions", CVPR 2015.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from relalign.datasets.files import ImageIndex, find_captions_file
-from relalign.datasets.row import Row
+from relalign.datasets.row import CocoIds, Row
 from relalign.errors import RelalignError
 from relalign.params import Dataset
 
@@ -37,11 +38,18 @@ def rows(folder: Path, dataset: Dataset) -> Iterator[Row]:
             name = "/".join(filter(None, [entry.get("filepath"), entry["filename"]]))
             split = "train" if entry["split"] == "restval" else entry["split"]
             sentences = [sentence["raw"] for sentence in entry["sentences"]]
-        except (KeyError, TypeError, AttributeError) as error:
+            coco = _coco_ids(entry, number)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RelalignError(f"{origin} is not as in Karpathy's files: {error!r} is wanted.") from error
         image = index.find(name) or name
         for place, sentence in enumerate(sentences):
-            yield Row(image, sentence, split, f"{origin}.sentences[{place}]")
+            yield Row(image, sentence, split, f"{origin}.sentences[{place}]", coco=coco[place] if coco else None)
+
+
+def _coco_ids(entry: dict[str, Any], number: int) -> list[CocoIds]:
+    if "cocoid" not in entry:
+        return []
+    return [CocoIds(int(entry["cocoid"]), int(sentence["sentid"]), number) for sentence in entry["sentences"]]
 
 
 def _entries(file: Path) -> list[Any]:

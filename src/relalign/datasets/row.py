@@ -4,11 +4,22 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from relalign.params import Dataset
 
 SPLITS = ("train", "val", "test")
+
+
+class CocoIds(NamedTuple):
+    """MS-COCO's own ids, by which published judgements name its images and captions, and the image's place.
+
+    `place` is the image's place in Karpathy's file, which cuts COCO 1K's five folds.
+    """
+
+    image: int
+    caption: int
+    place: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,7 @@ class Row:
     origin: str
     label: str | None = None
     language: str | None = None
+    coco: CocoIds | None = None
 
 
 @runtime_checkable
