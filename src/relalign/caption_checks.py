@@ -1,7 +1,7 @@
 """What makes a caption usable, and what is said about one that is not."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relalign.datasets.row import Row
 
@@ -34,7 +34,7 @@ def check_captions(rows: Iterable[Row], *, keep_duplicates: bool = False) -> tup
             bad.append(BadCaption(row.origin, row.image, reason or "not text"))
             continue
         seen.add((row.image, text))
-        good.append(Row(row.image, text, row.split, row.origin, row.label, row.language))
+        good.append(replace(row, caption=text))
     return good, bad
 
 
