@@ -133,7 +133,7 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
-    epochs: Count = 30
+    epochs: Count = 50
     batch_size: Annotated[int, Field(ge=2)] = 512
     caption_mixing: Annotated[float, Field(ge=0, le=0.5)] = 0.5
     learning_rate: Positive = 3e-4
@@ -141,7 +141,7 @@ class Training(Section):
     weight_decay: NonNegative = 0.1
     gradient_clip: Positive = 2.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    patience: Count = 8
+    patience: Count = 10
     checkpoint_seconds: NonNegative = 20.0
 
 
