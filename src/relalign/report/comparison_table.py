@@ -12,6 +12,7 @@ from relalign.comparison import Comparison, Entry
 from relalign.report.definitions import define
 
 LEVEL = 0.05
+ROUNDING = 1e-9
 HEADLINE = (
     "i2t/recall@1",
     "i2t/recall@5",
@@ -147,5 +148,5 @@ def _cell(entry: Entry, better: int, *, best: bool) -> Cell:
     if better and _significant(entry) and entry.difference:
         verdict = "better" if entry.difference * better > 0 else "worse"
     p = p_value(entry.p_holm) if entry.p_holm is not None else ""
-    seeds = f"±{number(entry.seed_sd)}" if entry.seed_sd else ""
+    seeds = f"±{number(entry.seed_sd)}" if (entry.seed_sd or 0) > ROUNDING else ""
     return Cell(number(entry.value), interval, seeds, p, verdict, best)
