@@ -41,8 +41,8 @@ benchmarks: .venv/.installed ## time the hot parts beside their peers
 	python -m benchmarks
 
 ui: .venv/.installed ## MLflow's pages over all runs, until interrupted
-	@echo "Open http://127.0.0.1:$(PORT)/?workflowType=machine_learning"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --port $(PORT) \
+	@echo "Open http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow ui --workers 1 --port $(PORT) \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
 # What torch brings along for CUDA belongs into its own lock only; `sed` lists those names.

@@ -57,7 +57,7 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         params.tracking,
         root=layout.root,
         model_sha256=sha256_file(run / "model/model.safetensors"),
-        name=f"{params.dataset}/{method}/seed{seed}",
+        name=f"{method}/seed{seed}",
         tags={"dataset": params.dataset, "method": method, "seed": str(seed)},
         metrics=metrics,
     )

@@ -62,7 +62,7 @@ def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     with tracking.training_run(
         params.tracking,
         root=layout.root,
-        name=f"{params.dataset}/{method}/seed{seed}",
+        name=f"{method}/seed{seed}",
         parameters=parameters,
         tags={"dataset": params.dataset, "method": method, "seed": str(seed)},
         resume_file=checkpoint / "mlflow.json",
