@@ -85,10 +85,12 @@ def test_permuting_candidates_changes_nothing(seed):
     np.testing.assert_array_equal(before.t2i.ranks[j], after.t2i.ranks)
 
 
-def test_blocks_do_not_change_the_result(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_blocks_and_threads_do_not_change_the_result(monkeypatch, threads):
     image, text, owner = random_problem(images=37)
     text[::7] = text[0]
     whole = recall(image, text, owner)
+    torch.set_num_threads(threads)
     monkeypatch.setattr(ranks, "BLOCK_ROWS", 5)
     monkeypatch.setattr(ranks, "BLOCK_COLUMNS", 11)
     blocked = recall(image, text, owner)

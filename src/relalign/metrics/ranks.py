@@ -13,8 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from relalign.metrics.vectors import TIE, rounding_band
+from relalign.ordered_pool import map_on_cores
 
-BLOCK_ROWS = 1024
+BLOCK_ROWS = 512
 BLOCK_COLUMNS = 2048
 
 
@@ -58,67 +59,88 @@ def pair_scores(
     return torch.cat(parts) if parts else left.new_zeros(0, dtype=torch.float64)
 
 
-class _Counter:
-    """Counts, for queries on one axis of the score blocks, the irrelevant candidates above and tied."""
+@dataclass(frozen=True)
+class _Targets:
+    """The score that each query's candidates are counted against, and the float32 band around it."""
 
-    def __init__(self, target: Float[Tensor, "q"], axis: int, band: float) -> None:
-        self.target = target
-        self.axis = axis
-        self.low = (target - band).float()
-        self.high = (target + band).float()
-        self.above = torch.zeros_like(target, dtype=torch.int64)
-        self.tied = torch.zeros_like(target, dtype=torch.int64)
+    exact: Float[Tensor, " query"]
+    low: Float[Tensor, " query"]
+    high: Float[Tensor, " query"]
 
-    def add(
-        self,
-        scores: Float[Tensor, "n m"],
-        queries: slice,
-        query_rows: Float[Tensor, "b d"],
-        candidate_rows: Float[Tensor, "c d"],
-        relevant: Int[Tensor, "2 p"],
-    ) -> None:
-        """Add a block; relevant pairs (query, candidate within the block) stand at -inf in `scores`."""
-        low, high = self.low[queries].unsqueeze(self.axis), self.high[queries].unsqueeze(self.axis)
-        above = (scores > high).sum(self.axis)
-        unsure = torch.nonzero((scores > low).sum(self.axis) > above).squeeze(1)
-        if len(unsure):
-            exact = query_rows[unsure].double() @ candidate_rows.double().T
-            place = torch.full((len(query_rows),), -1, device=scores.device)
-            place[unsure] = torch.arange(len(unsure), device=scores.device)
-            kept = place[relevant[0]] >= 0
-            exact[place[relevant[0][kept]], relevant[1][kept]] = -torch.inf
-            target = self.target[queries][unsure].unsqueeze(1)
-            above[unsure] = (exact > target + TIE).sum(1)
-            self.tied[queries][unsure] += ((exact - target).abs() <= TIE).sum(1)
-        self.above[queries] += above
+    @classmethod
+    def around(cls, exact: Float[Tensor, " query"], band: float) -> "_Targets":
+        return cls(exact, (exact - band).float(), (exact + band).float())
+
+    def part(self, queries: slice) -> "_Targets":
+        return _Targets(self.exact[queries], self.low[queries], self.high[queries])
+
+
+def _count(
+    scores: Float[Tensor, "row column"],
+    axis: int,
+    targets: _Targets,
+    query_rows: Float[Tensor, "query width"],
+    candidate_rows: Float[Tensor, "candidate width"],
+    relevant: Int[Tensor, "2 pair"],
+) -> Int[Tensor, "2 query"]:
+    """How many irrelevant candidates (along `axis`) score above and how many tie with each query's target.
+
+    Relevant pairs (query, candidate) stand at -inf in `scores`. Queries with another candidate within the band
+    are counted again from exact scores.
+    """
+    above = (scores > targets.high.unsqueeze(axis)).sum(axis)
+    tied = torch.zeros_like(above)
+    unsure = torch.nonzero((scores > targets.low.unsqueeze(axis)).sum(axis) > above).squeeze(1)
+    if len(unsure):
+        exact = query_rows[unsure].double() @ candidate_rows.double().T
+        place = torch.full((len(query_rows),), -1, device=scores.device)
+        place[unsure] = torch.arange(len(unsure), device=scores.device)
+        kept = place[relevant[0]] >= 0
+        exact[place[relevant[0][kept]], relevant[1][kept]] = -torch.inf
+        target = targets.exact[unsure].unsqueeze(1)
+        above[unsure] = (exact > target + TIE).sum(1)
+        tied[unsure] = ((exact - target).abs() <= TIE).sum(1)
+    return torch.stack((above, tied))
 
 
 def cross_modal_ranks(
-    image: Float[Tensor, "n d"], text: Float[Tensor, "m d"], text_to_image: Int[Tensor, "m"]
+    image: Float[Tensor, "image width"],
+    text: Float[Tensor, "caption width"],
+    text_to_image: Int[Tensor, " caption"],
 ) -> tuple[TieGroup, TieGroup]:
     """Tie groups of the best caption of each image and of the image of each caption; rows must be unit rows.
 
-    Time O(n m d), memory of one block of scores. Images without a caption are candidates but have no rank
-    (`relevant` 0).
+    Time O(images captions width), memory of one block of scores a core. Blocks go to as many cores as torch
+    uses; counts are whole numbers, so the result does not depend on it. Images without a caption are
+    candidates but have no rank (`relevant` 0).
     """
     band = rounding_band(image.shape[1])
-    pair = pair_scores(image[text_to_image], text) if len(text) else text.new_zeros(0, dtype=torch.float64)
+    pair = pair_scores(image[text_to_image], text)
     best = pair.new_full((len(image),), -torch.inf).scatter_reduce(0, text_to_image, pair, "amax")
     as_good = (pair >= best[text_to_image] - TIE).long()
-    i2t, t2i = _Counter(best, 1, band), _Counter(pair, 0, band)
-    for i in range(0, len(image), BLOCK_ROWS):
-        rows = slice(i, min(i + BLOCK_ROWS, len(image)))
-        for j in range(0, len(text), BLOCK_COLUMNS):
-            columns = slice(j, min(j + BLOCK_COLUMNS, len(text)))
-            owner = text_to_image[columns] - i
-            column = torch.nonzero((owner >= 0) & (owner < rows.stop - i)).squeeze(1)
+    i2t_targets, t2i_targets = _Targets.around(best, band), _Targets.around(pair, band)
+
+    def block_of_images(rows: slice) -> tuple[Tensor, Tensor]:
+        i2t, t2i = [], []
+        for start in range(0, len(text), BLOCK_COLUMNS):
+            columns = slice(start, min(start + BLOCK_COLUMNS, len(text)))
+            owner = text_to_image[columns] - rows.start
+            column = torch.nonzero((owner >= 0) & (owner < rows.stop - rows.start)).squeeze(1)
             row = owner[column]
             scores = image[rows] @ text[columns].T
             scores[row, column] = -torch.inf
-            i2t.add(scores, rows, image[rows], text[columns], torch.stack((row, column)))
-            t2i.add(scores, columns, text[columns], image[rows], torch.stack((column, row)))
-    relevant = torch.zeros_like(i2t.above).scatter_add(0, text_to_image, as_good)
-    return (
-        TieGroup(above=i2t.above, tied=i2t.tied, relevant=relevant),
-        TieGroup(above=t2i.above, tied=t2i.tied, relevant=torch.ones_like(t2i.above)),
-    )
+            sides = image[rows], text[columns]
+            i2t.append(_count(scores, 1, i2t_targets.part(rows), *sides, torch.stack((row, column))))
+            t2i.append(_count(scores, 0, t2i_targets.part(columns), *sides[::-1], torch.stack((column, row))))
+        return torch.stack(i2t).sum(0), torch.cat(t2i, dim=1)
+
+    blocks = [slice(i, min(i + BLOCK_ROWS, len(image))) for i in range(0, len(image), BLOCK_ROWS)]
+    cores = min(torch.get_num_threads(), len(blocks)) if image.device.type == "cpu" else 1
+    found = map_on_cores(block_of_images, blocks, cores=cores) if cores > 1 else map(block_of_images, blocks)
+    by_image, by_caption = [], torch.zeros(2, len(text), dtype=torch.int64, device=text.device)
+    for i2t, t2i in found:
+        by_image.append(i2t)
+        by_caption += t2i
+    above, tied = torch.cat(by_image, dim=1)
+    relevant = torch.zeros_like(above).scatter_add(0, text_to_image, as_good)
+    return TieGroup(above, tied, relevant), TieGroup(by_caption[0], by_caption[1], torch.ones_like(by_caption[0]))
