@@ -51,7 +51,7 @@ def random_batch(rows: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     ids = torch.arange(rows)
     texts = [random_features(generator, rows, 24, WIDTHS.text_tokens, 6) for _ in range(2)]
-    return Batch(ids, ids, random_features(generator, rows, 49, WIDTHS.image_tokens, 49), *texts)
+    return Batch(ids, ids, random_features(generator, rows, 49, WIDTHS.image_tokens, 49), *texts, texts[0])
 
 
 def build(settings: dict[str, object]) -> TrainedMethod:

@@ -89,13 +89,17 @@ def features_of(
 
 @dataclass(frozen=True)
 class Batch:
-    """Row i of each field belongs to the same pair; `other_text` is another caption of image i (if it has one)."""
+    """Row i of each field belongs to the same pair; `other_text` is another caption of image i (if it has one).
+
+    `text` may be moved towards `other_text`; `unmixed_text` is the same caption as it was.
+    """
 
     image_ids: Int[Tensor, " batch"]
     caption_ids: Int[Tensor, " batch"]
     image: Features
     text: Features
     other_text: Features
+    unmixed_text: Features
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ class SplitData:
             image=self.image.take(images),
             text=text.mixed_with(other_text, caption_mixing * draws[2]) if caption_mixing else text,
             other_text=other_text,
+            unmixed_text=text,
         )
 
     def epoch(

@@ -82,7 +82,9 @@ class ConsensusMethod(TrainedMethod):
     @torch.no_grad()
     def _consensus(self, batch: Batch) -> Float[Tensor, "item others"]:
         """The teachers' calibrated relations, mixed and calibrated again."""
-        teachers = [calibrated_relations(side.pooled) for side in (batch.text, batch.other_text, batch.image)]
+        teachers = [
+            calibrated_relations(side.pooled) for side in (batch.unmixed_text, batch.other_text, batch.image)
+        ]
         weights = (
             trust(*teachers)
             if self.settings.mix == "consensus"
