@@ -110,3 +110,10 @@ def test_what_is_learned_on_fused_vectors_reaches_the_embeddings(
         gradient = tower.trunk.project[1].weight.grad
         assert gradient is not None
         assert gradient.abs().sum() > 0
+
+
+def test_the_last_layer_gives_its_first_token_without_computing_the_others(backbone: Backbone) -> None:
+    torch.manual_seed(2)
+    layer, hidden = backbone.fusion[-1], torch.randn(3, 6, 8)
+    mask = torch.arange(6) < torch.tensor([6, 3, 1])[:, None]
+    torch.testing.assert_close(layer.first_token(hidden, mask), layer(hidden, mask)[:, 0])

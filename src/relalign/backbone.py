@@ -160,10 +160,17 @@ class FusionLayer(nn.Module):
         )
 
     def _query_key_value(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        batch, length, width = hidden.shape
-        joint = self.query_key_value(self.attention_norm(hidden))
-        query, key, value = joint.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        query, key, value = self._by_head(self.query_key_value(self.attention_norm(hidden)), 3)
         return query, key, value
+
+    def _by_head(self, joint: Tensor, parts: int) -> Tensor:
+        batch, length, width = joint.shape
+        return joint.view(batch, length, parts, self.heads, width // parts // self.heads).permute(2, 0, 3, 1, 4)
+
+    def _after_attention(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        hidden = hidden + self.dropout(self.attention_output(attended.transpose(1, 2).flatten(2)))
+        output: Tensor = hidden + self.dropout(self.feed_forward(hidden))
+        return output
 
     def forward(
         self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
@@ -171,8 +178,19 @@ class FusionLayer(nn.Module):
         """One layer; padding (`mask` false) is never attended to."""
         query, key, value = self._query_key_value(hidden)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        hidden = hidden + self.dropout(self.attention_output(attended.transpose(1, 2).flatten(2)))
-        output: Tensor = hidden + self.dropout(self.feed_forward(hidden))
+        return self._after_attention(hidden, attended)
+
+    def first_token(
+        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch width"]:
+        """The first token of what `forward` gives, without the others: all that is asked of the last layer."""
+        width = hidden.shape[-1]
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        normed = self.attention_norm(hidden)
+        query = self._by_head(F.linear(normed[:, :1], weight[:width], bias[:width]), 1)[0]
+        key, value = self._by_head(F.linear(normed, weight[width:], bias[width:]), 2)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        output: Tensor = self._after_attention(hidden[:, :1], attended)[:, 0]
         return output
 
     def blocks(
@@ -273,5 +291,5 @@ class Backbone(nn.Module):
             hidden = layer(hidden, mask)
         last = cast(FusionLayer, self.fusion[-1])
         blocks = last.blocks(hidden, mask, text_length) if attention else None
-        pooled = self.fusion_norm(last(hidden, mask)[:, 0])
+        pooled = self.fusion_norm(last.first_token(hidden, mask))
         return Fused(pooled, self.matching(pooled).squeeze(-1), blocks)
