@@ -58,7 +58,7 @@ def finish(workflow: Any, pipeline: Pipeline, digest: str) -> None:
     try:
         changed = _changed_stages(stages)
         if changed:
-            _run("dvc", "commit", "--force", "--quiet", *sorted(changed))
+            _run("dvc", "commit", "--force", "--no-relink", "--quiet", *sorted(changed))
             sys.stderr.write(f"dvc.lock describes {len(changed)} new results; commit it with git to keep them.\n")
         _remember(pipeline, stages)
     except RelalignError as error:
@@ -106,16 +106,21 @@ def _make_old(outputs: Iterable[str]) -> None:
         _run("snakemake", "--cleanup-metadata", *outputs, check=False)  # fails where there was no record
 
 
+def _carrier(output: str) -> Path:
+    """What tells Snakemake an output's time: in a folder, its note of when it made the folder."""
+    note = Path(output) / ".snakemake_timestamp"
+    return note if note.exists() else Path(output)
+
+
 def _set_times(times: Mapping[str, int | None]) -> None:
-    for path, time in times.items():
-        for carrier in (Path(path) / ".snakemake_timestamp", Path(path)):  # the note tells a folder's time
-            if time is not None and carrier.exists():
-                os.utime(carrier, ns=(time, time))
+    for output, time in times.items():
+        if time is not None and Path(output).exists():
+            os.utime(_carrier(output), ns=(time, time))
 
 
 def _times(stage: Stage) -> dict[str, int | None]:
-    """When each output changed last, in nanoseconds; None for a missing one."""
-    return {out: Path(out).stat().st_mtime_ns if Path(out).exists() else None for out in stage.outputs}
+    """When each output was made, in nanoseconds; None for a missing one."""
+    return {out: _carrier(out).stat().st_mtime_ns if Path(out).exists() else None for out in stage.outputs}
 
 
 def _seen() -> dict[str, dict[str, Any]]:

@@ -122,15 +122,17 @@ class Clone:
             return log.read()
 
     def contents(self, *folders: str) -> dict[str, str]:
-        """sha256 of every file under the folders, by path; the tools' own notes left out."""
-        files = [
-            file
+        """sha256 of every file under the folders, by path; the tools' notes and unfinished work left out."""
+        files = {
+            file.relative_to(self.root): file
             for folder in folders or ("results", "data")
             for file in (self.root / folder).rglob("*")
-            if file.is_file() and file.name != ".snakemake_timestamp"
-        ]
+            if file.is_file()
+        }
         return {
-            file.relative_to(self.root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+            name.as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+            for name, file in files.items()
+            if not any(part.startswith(".") and part != ".receipts" for part in name.parts)
         }
 
     def assert_nothing_to_do(self) -> None:

@@ -44,19 +44,18 @@ def test_killed_dvc_leaves_what_snakemake_can_finish(project: Clone) -> None:
 
 
 def test_failing_method_stops_no_other(project: Clone) -> None:
-    working = (project.root / "src/relalign/methods/cca.py").read_text()
+    source = project.root / "src/relalign/methods/contrastive.py"
+    working = source.read_text()
     broken = working.replace(
-        "def fit_cca(", "def fit_cca(*_, **__):\n    raise MemoryError('planted')\n\n\ndef _("
+        "    def loss(", "    def loss(self, *_, **__):\n        raise MemoryError('planted')\n\n    def _("
     )
     assert broken != working
-    (project.root / "src/relalign/methods/cca.py").write_text(broken)
-    project.edit_params(method={"contrastive": {"algorithm": "contrastive", "temperature": 0.2}})
-    log = project.snakemake(succeeds=False)
-    assert "planted" in log
+    source.write_text(broken)
+    assert "planted" in project.snakemake(succeeds=False)
     for seed in SEEDS:
-        changed = project.dvc("status", f"evaluate@tiny-contrastive-{seed}")
-        assert changed.strip() == "Data and pipelines are up to date."
-    (project.root / "src/relalign/methods/cca.py").write_text(working)
+        status = project.dvc("status", f"evaluate@tiny-cca-{seed}")
+        assert status.strip() == "Data and pipelines are up to date."
+    source.write_text(working)
     project.snakemake()
     project.assert_nothing_to_do()
 

@@ -18,7 +18,7 @@ def evaluation_run(
     tags: Mapping[str, str],
     metrics: Mapping[str, float | int],
 ) -> bool:
-    """Add final metrics to the newest run whose model has this sha256, or to a new run. False if that failed.
+    """Add final metrics to the newest run with these tags and this model, or to a new one. False if that failed.
 
     Metrics the run already holds with the same value are left alone, so evaluating again changes nothing.
     """
@@ -40,13 +40,14 @@ def _add_evaluation(
     from mlflow.entities import Metric
 
     client, experiment = connect(settings, root)
+    wanted = {**tags, "model_sha256": sha256}  # CCA's models of all seeds are equal
     found = client.search_runs(
         [experiment],
-        filter_string=f"tags.model_sha256 = '{sha256}'",
+        filter_string=" and ".join(f"tags.{key} = '{value}'" for key, value in wanted.items()),
         order_by=["attributes.start_time DESC"],
         max_results=1,
     )
-    tagged = {**tags, **git_state(root), "model_sha256": sha256}
+    tagged = {**wanted, **git_state(root)}
     run = found[0] if found else client.create_run(experiment, run_name=name, tags=tagged)
     held, now = run.data.metrics, int(time.time() * 1000)
     named = {metric_name(key): float(value) for key, value in metrics.items()}
