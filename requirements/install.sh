@@ -14,28 +14,36 @@ if [[ -n ${PIP_INDEX_URL:-} ]]; then export UV_DEFAULT_INDEX=$PIP_INDEX_URL; fi
 
 tag=$(.venv/bin/python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
 has_wheel() { compgen -G "${1#file://}/torch-2.13.0*-$tag-*.whl" > /dev/null; }
-folders=() wheel_at_hand=
+folders=() backend=(--torch-backend cpu)  # PyTorch's own index, unless the wheel is at hand
 for folder in ${PIP_FIND_LINKS:-}; do
     folders+=(--find-links "$folder")
-    if has_wheel "$folder"; then wheel_at_hand=yes; fi
+    if has_wheel "$folder"; then backend=(); fi
 done
 
-case "$kind $(uname -s)-$(uname -m)-$tag" in
-    "cuda Linux-"*)
-        locked "${folders[@]}" -r requirements/torch-cuda.lock ;;
-    "cpu Darwin-arm64-"*)
-        locked "${folders[@]}" -r requirements/torch-cpu.lock ;;
-    "cpu Linux-x86_64-cp311")
-        if [[ -z $wheel_at_hand ]]; then folders+=(--torch-backend cpu); fi
-        locked "${folders[@]}" -r requirements/torch-cpu.lock ;;
-    "cpu "*)
-        echo "The hash of torch's CPU wheel for $tag on $(uname -sm) is not in requirements/torch-cpu.lock:" >&2
-        echo "torch is installed by version only, everything else by hash. Python 3.11 needs no exception." >&2
-        locked "${folders[@]}"
-        if [[ -z $wheel_at_hand ]]; then folders+=(--torch-backend cpu); fi
-        install "${folders[@]}" torch==2.13.0 ;;
+cpu_build() {
+    case "$(uname -s)-$(uname -m)-$tag" in
+        Darwin-arm64-*)
+            locked ${folders[@]+"${folders[@]}"} -r requirements/torch-cpu.lock ;;
+        Linux-x86_64-cp311)
+            locked ${folders[@]+"${folders[@]}"} ${backend[@]+"${backend[@]}"} -r requirements/torch-cpu.lock ;;
+        *)
+            echo "The hash of torch's CPU build for $tag on $(uname -sm) is not in requirements/torch-cpu.lock:" >&2
+            echo "torch is installed by version, all else by hash. Python 3.11 on x86-64 needs no exception." >&2
+            locked ${folders[@]+"${folders[@]}"} && install ${folders[@]+"${folders[@]}"} ${backend[@]+"${backend[@]}"} torch==2.13.0 ;;
+    esac
+}
+
+case "$kind" in
+    cpu)
+        # PyPI has CUDA builds only. They work without a GPU too, at ten times the download.
+        cpu_build || {
+            echo "torch's CPU build cannot be had here: taking PyPI's CUDA build, by hash (several GB)." >&2
+            locked ${folders[@]+"${folders[@]}"} -r requirements/torch-cuda.lock
+        } ;;
+    cuda)
+        locked ${folders[@]+"${folders[@]}"} -r requirements/torch-cuda.lock ;;
     *)
-        echo "TORCH=$kind is not offered on $(uname -s): TORCH is cpu, or cuda on Linux." >&2
+        echo "TORCH is cpu or cuda, not '$kind'." >&2
         exit 2 ;;
 esac
 
