@@ -19,8 +19,8 @@ def check_captions(rows: Iterable[Row], *, keep_duplicates: bool = False) -> tup
     """Split rows into usable ones, in their order, and refused ones.
 
     White space is trimmed and collapsed. Refused are a caption that is no text (`not text`), one that holds
-    nothing but white space (`empty`), and one that the same image already has (`duplicate`; the first stays), unless `keep_duplicates`: published benchmarks
-    count theirs.
+    nothing but white space (`empty`), and one that the same image already has (`duplicate`; the first stays),
+    unless `keep_duplicates`: published benchmarks count theirs.
     """
     good: list[Row] = []
     bad: list[BadCaption] = []

@@ -148,5 +148,6 @@ def _cell(entry: Entry, better: int, *, best: bool) -> Cell:
     if better and _significant(entry) and entry.difference:
         verdict = "better" if entry.difference * better > 0 else "worse"
     p = p_value(entry.p_holm) if entry.p_holm is not None else ""
-    seeds = f"±{number(entry.seed_sd)}" if (entry.seed_sd or 0) > ROUNDING else ""
+    deviation = entry.seed_sd or 0.0
+    seeds = f"±{number(deviation)}" if deviation > ROUNDING else ""
     return Cell(number(entry.value), interval, seeds, p, verdict, best)
