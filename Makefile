@@ -5,7 +5,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help reproduce test lint benchmarks ui lock clean
 
-TORCH ?= cpu
+# cpu or cuda; without a word, what is installed stays.
+TORCH ?= $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*) .venv/.installed-cpu))
+ENVIRONMENT := .venv/.installed-$(TORCH)
 # The locks are made for Python 3.11 and up; 3.11 is preferred, as torch's CPU wheel is hash-locked for it.
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -16,20 +18,21 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
 
-.venv/.installed: requirements/install.sh requirements/base.lock requirements/torch-$(TORCH).lock requirements/uv.lock pyproject.toml
+$(ENVIRONMENT): requirements/install.sh requirements/base.lock requirements/torch-$(TORCH).lock requirements/uv.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	rm -f .venv/.installed-*
 	requirements/install.sh "$(PYTHON)" "$(TORCH)"
 	touch $@
 
-reproduce: .venv/.installed ## run the pipeline on the data of params.yaml, print the comparison
+reproduce: $(ENVIRONMENT) ## run the pipeline on the data of params.yaml, print the comparison
 	snakemake --cores $(CORES)
 	relalign table
 
-test: .venv/.installed ## all tests: the fast ones, then those with real Snakemake, DVC and MLflow runs
+test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake, DVC and MLflow runs
 	pytest -n auto -m "not workflow"
 	pytest -n auto -m workflow
 
-lint: .venv/.installed ## formatting, lint, types, Snakemake's lint, the schema of params.yaml
+lint: $(ENVIRONMENT) ## formatting, lint, types, Snakemake's lint, the schema of params.yaml
 	ruff format --check
 	ruff check
 	mypy
@@ -37,16 +40,16 @@ lint: .venv/.installed ## formatting, lint, types, Snakemake's lint, the schema 
 	snakemake --lint
 	relalign schema | diff - workflow/schemas/params.schema.yaml
 
-benchmarks: .venv/.installed ## time the hot parts beside their peers
+benchmarks: $(ENVIRONMENT) ## time the hot parts beside their peers
 	python -m benchmarks
 
-ui: .venv/.installed ## MLflow's pages over all runs, until interrupted
+ui: $(ENVIRONMENT) ## MLflow's pages over all runs, until interrupted
 	@echo "Open http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow ui --workers 1 --port $(PORT) \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
 # What torch brings along for CUDA belongs into its own lock only; `sed` lists those names.
-lock: .venv/.installed ## make the lock files anew from requirements/*.in
+lock: $(ENVIRONMENT) ## make the lock files anew from requirements/*.in
 	compile() { uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command "make lock" --no-annotate --upgrade "$$@"; }
 	cd requirements

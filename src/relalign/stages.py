@@ -5,6 +5,9 @@ and is what both a Snakemake rule and a DVC stage call. The work is done elsewhe
 """
 
 import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +130,32 @@ def add_stage_commands(commands: Any) -> None:
 def _runner(work: Any) -> Any:
     def run(options: argparse.Namespace) -> None:
         params = load_params(options.params)
-        work(params, Layout(options.params.resolve().parent, params.dataset), options)
+        layout = Layout(options.params.resolve().parent, params.dataset)
+        with _alone(layout, options):
+            work(params, layout, options)
 
     return run
+
+
+@contextmanager
+def _alone(layout: Layout, options: argparse.Namespace) -> Iterator[None]:
+    """Wait for a job that does the same work already: one may outlive a Snakemake that was killed."""
+    from filelock import FileLock, Timeout
+
+    given = (
+        layout.dataset,
+        options.stage,
+        *(getattr(options, key, None) for key in ("encoder", "method", "seed")),
+    )
+    path = layout.root / ".relalign" / ("-".join(str(part) for part in given if part is not None) + ".lock")
+    path.parent.mkdir(exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logging.getLogger(__name__).warning("waiting for another process that does the same (%s)", path.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
