@@ -16,6 +16,7 @@ from benchmarks.metrics import recall_peers, relevance_peers
 
 MODULES = {
     "clip_benchmark": "clip_benchmark",
+    "open_clip": "open_clip_train",
     "torchmetrics": "torchmetrics",
     "faiss_and_pytrec_eval": "pytrec_eval",
     "faiss_and_ranx": "ranx",
