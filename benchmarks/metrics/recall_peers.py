@@ -116,7 +116,7 @@ def faiss_and_ranx(image, text, owner):
 
 
 def open_clip(image, text, owner):
-    """open_clip's metric, which knows one caption an image: the first of each, a fifth of the work of the others."""
+    """open_clip's metric, which knows one caption an image: the first of each, a fifth of the others' work."""
     from open_clip_train.train import get_clip_metrics
 
     first = np.unique(owner, return_index=True)[1]
