@@ -4,6 +4,7 @@ Only plain files and folders come out. A member with an absolute path, a `..`, a
 stands twice, or more bytes than the caps allow stops the whole archive; the caller publishes nothing of it.
 """
 
+import gzip
 import stat
 import tarfile
 import zipfile
@@ -119,7 +120,7 @@ def _damage_explained(archive: Path) -> Iterator[None]:
     try:
         yield
     # RuntimeError and NotImplementedError are how zipfile reports encryption and unknown compression.
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError) as error:
         raise RelalignError(
             f"{archive} is damaged or not a readable archive ({error}). Download it again."
         ) from error
