@@ -249,14 +249,14 @@ class Consensus(Section):
     """Ours: towers that keep the relations on which frozen teachers agree (see `methods/consensus.py`)."""
 
     algorithm: Literal["consensus"]
-    temperature: Positive = 0.07
+    temperature: Positive = 0.05
     matching_weight: NonNegative = 1.0
     matching_pairs: Count = 32
     second_caption: bool = True
-    sibling_weight: NonNegative = 0.5
-    soft_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    sibling_weight: NonNegative = 0.25
+    soft_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     image_relation_weight: NonNegative = 0.5
-    text_relation_weight: NonNegative = 0.5
+    text_relation_weight: NonNegative = 0.0
     sharpness: Positive = 1.5
     mix: Literal["consensus", "equal", "text", "image"] = "consensus"
     attention_weight: NonNegative = 1.0

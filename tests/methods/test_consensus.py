@@ -31,7 +31,7 @@ def test_both_captions_are_contrasted_with_the_image_and_with_each_other():
 
 @pytest.mark.parametrize("side", ["image", "text"])
 def test_each_relation_term_reaches_its_own_tower_only(side):
-    method = make_method("consensus")
+    method = make_method("consensus", text_relation_weight=0.5)
     found = gradients(method, {"relation": loss_of(method)[f"{side}_relation"]})
     assert {name.split(".")[1] for name in found} == {side}
 
