@@ -8,8 +8,8 @@ from tests.methods.batches import gradients, loss_of, make_batch, make_method
 
 def test_without_its_own_terms_it_is_the_baseline():
     own = {"soft_share": 0.0, "image_relation_weight": 0.0, "text_relation_weight": 0.0, "attention_weight": 0.0}
-    ours = make_method("consensus", second_caption=False, **own)
-    baseline = make_method("contrastive")
+    ours = make_method("consensus", temperature=0.07, second_caption=False, **own)
+    baseline = make_method("contrastive", temperature=0.07)
     terms, expected = loss_of(ours), loss_of(baseline)
     for name in ("contrastive", "matching"):
         torch.testing.assert_close(terms[name], expected[name])
