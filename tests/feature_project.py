@@ -10,7 +10,7 @@ from PIL import Image
 from relalign.artifacts import publish
 from relalign.encoders import download_encoder
 from relalign.features import extract_features
-from relalign.params import Encoder, Features
+from relalign.params import Corruption, Encoder, Features
 from tests.encoders.checkpoints import save_text, save_vision
 
 CAPTIONS = (
@@ -86,7 +86,7 @@ class FeatureProject:
         """The hidden folder in which features are made."""
         return self.root / f"data/features/toy/.{modality}.work"
 
-    def extract(self, modality: str) -> Path:
+    def extract(self, modality: str, corruption: Corruption | None = None) -> Path:
         """Run the features stage."""
         extract_features(
             self.encoders[modality],
@@ -95,5 +95,6 @@ class FeatureProject:
             self.store(modality),
             self.settings,
             root=self.root,
+            corruption=corruption,
         )
         return self.store(modality)

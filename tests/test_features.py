@@ -11,15 +11,22 @@ import numpy as np
 import pytest
 import torch
 
+from relalign.artifacts import read_manifest
+from relalign.datasets.corruption import corrupt_caption, corrupt_image, vocabulary_of
 from relalign.encoders import load_image_encoder, load_text_encoder
 from relalign.errors import RelalignError
 from relalign.feature_inputs import CaptionInputs, EncodedRows, ImageInputs
 from relalign.feature_store import FeatureStore
 from relalign.images import load_image
-from relalign.params import Features
+from relalign.params import Corruption, Features
+from relalign.source_hash import source_hash
 from tests.feature_project import CAPTIONS, FeatureProject
 
 BOTH = pytest.mark.parametrize("modality", ["image", "text"])
+KINDS = {"image": ("patches", "noise", "blur"), "text": ("drop", "shuffle", "swap")}
+CORRUPTED = pytest.mark.parametrize(
+    ("modality", "kind"), [(modality, kind) for modality, kinds in KINDS.items() for kind in kinds]
+)
 ROWS = {"image": 4, "text": 7}
 ARRAYS = ("ids.npy", "inputs.npy", "lengths.npy", "pooled.npy", "tokens.npy")
 
@@ -289,3 +296,99 @@ def test_a_missing_image_is_named(project: FeatureProject) -> None:
     project.image(3).unlink()
     with pytest.raises(RelalignError, match=r"3\.png"):
         project.extract("image")
+
+
+@CORRUPTED
+def test_a_corruption_changes_features_of_its_modality_alone(
+    modality: str, kind: str, project: FeatureProject
+) -> None:
+    other = "text" if modality == "image" else "image"
+    clean = {side: _bytes(project.extract(side)) for side in KINDS}
+    manifest = (project.store(other) / "manifest.json").read_bytes()
+    corruption = Corruption(modality=modality, kind=kind, rate=0.8)
+    assert _bytes(project.extract(modality, corruption))["pooled.npy"] != clean[modality]["pooled.npy"]
+    assert _bytes(project.extract(other, corruption)) == clean[other]
+    assert (project.store(other) / "manifest.json").read_bytes() == manifest
+    assert _bytes(project.extract(modality)) == clean[modality], "no corrupted row was taken over"
+
+
+@CORRUPTED
+def test_an_equal_corruption_gives_equal_bytes_whatever_the_number_of_workers(
+    modality: str, kind: str, project: FeatureProject
+) -> None:
+    corruption = Corruption(modality=modality, kind=kind, rate=0.8, seed=3)
+    first = _bytes(project.extract(modality, corruption))
+    shutil.rmtree(project.store(modality))
+    shutil.rmtree(project.work(modality))
+    project.settings = Features(batch_size=3, workers=1)
+    assert _bytes(project.extract(modality, corruption)) == first
+
+
+@CORRUPTED
+def test_another_rate_or_seed_makes_every_row_new(
+    modality: str, kind: str, project: FeatureProject, computed: list[int]
+) -> None:
+    project.extract(modality, Corruption(modality=modality, kind=kind, rate=0.8))
+    for setting in ({"rate": 0.7}, {"rate": 0.8, "seed": 1}):
+        computed.clear()
+        corruption = Corruption.model_validate({"modality": modality, "kind": kind, **setting})
+        recorded = read_manifest(project.extract(modality, corruption))["parameters"]["encoder"]["corruption"]
+        assert recorded.items() >= corruption.model_dump().items()
+        assert sorted(computed) == list(range(ROWS[modality]))
+
+
+@BOTH
+def test_changed_corrupting_code_makes_corrupted_rows_alone_new(
+    modality: str, project: FeatureProject, computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(files) -> str:
+        files = list(files)
+        return source_hash(files) + ("changed" if any(file.name == "corruption.py" for file in files) else "")
+
+    corruption = Corruption(modality=modality, kind=KINDS[modality][0], rate=0.5)
+    for given, new in ((None, 0), (corruption, ROWS[modality])):
+        project.extract(modality, given)
+        computed.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr("relalign.features.source_hash", changed)
+            project.extract(modality, given)
+        assert len(computed) == new
+
+
+@BOTH
+def test_rate_zero_gives_the_clean_features(modality: str, project: FeatureProject) -> None:
+    clean = _bytes(project.extract(modality))
+    for kind in KINDS[modality]:
+        bytes_ = _bytes(project.extract(modality, Corruption(modality=modality, kind=kind, rate=0.0)))
+        assert all(bytes_[name] == clean[name] for name in ("pooled.npy", "tokens.npy", "lengths.npy"))
+
+
+def test_a_copied_image_is_corrupted_in_its_own_way_also_where_rows_are_taken_over(
+    project: FeatureProject, computed: list[int]
+) -> None:
+    shutil.copyfile(project.image(0), project.image(2))
+    corruption = Corruption(modality="image", kind="patches", rate=0.5)
+    pooled = FeatureStore.open(project.extract("image", corruption)).pooled[:].copy()
+    assert not np.array_equal(pooled[0], pooled[2])
+    computed.clear()
+    project.write_pairs([*CAPTIONS, "a tree", "a cat"])
+    np.testing.assert_array_equal(FeatureStore.open(project.extract("image", corruption)).pooled[:4], pooled)
+    assert computed == [4]
+
+
+def test_corrupted_rows_are_what_the_encoder_gives_for_each_corrupted_input(project: FeatureProject) -> None:
+    corruption = Corruption(modality="image", kind="noise", rate=0.2)
+    image_rows = FeatureStore.open(project.extract("image", corruption)).pooled
+    eye = load_image_encoder(project.encoders["image"], project.encoder_folder("image"), torch.device("cpu"))
+    for index, pooled in enumerate(image_rows):
+        image = corrupt_image(load_image(project.image(index), 10**6), corruption, 100 + index)
+        expected = eye.encode(eye.prepare(image)[np.newaxis]).pooled[0].numpy()
+        np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)
+    corruption = Corruption(modality="text", kind="swap", rate=0.5)
+    text_rows = FeatureStore.open(project.extract("text", corruption)).pooled
+    reader = load_text_encoder(project.encoders["text"], project.encoder_folder("text"), torch.device("cpu"))
+    for index, pooled in enumerate(text_rows):
+        caption = corrupt_caption(CAPTIONS[index], corruption, 10 * index + 1, vocabulary_of(CAPTIONS))
+        [tokenised] = reader.tokenise([caption])
+        expected = reader.encode(tokenised.numbers[np.newaxis]).pooled[0].numpy()
+        np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)

@@ -14,9 +14,11 @@ from jaxtyping import Float16, Float32, Int32, Int64, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
+from relalign.datasets.corruption import corrupt_caption, corrupt_image, vocabulary_of
 from relalign.encoders.base import ImageEncoder, TextEncoder
 from relalign.errors import RelalignError
 from relalign.images import load_image
+from relalign.params import Corruption
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class EncodedRows:
 
 @runtime_checkable
 class Inputs(Protocol):
-    """Rows in ascending order of id; `hashes` are the sha256 of their bytes."""
+    """Rows in ascending order of id; rows of equal `hashes` (see `relalign.feature_store`) have equal features."""
 
     ids: NDArray[np.int64]
     hashes: NDArray[np.uint8]
@@ -56,17 +58,29 @@ class Inputs(Protocol):
 
 
 class ImageInputs:
-    """The images of a pairs table."""
+    """The images of a pairs table, corrupted if asked for, before the encoder prepares them."""
 
     def __init__(
-        self, pairs: pd.DataFrame, encoder: ImageEncoder, *, root: Path, batch_size: int, max_pixels: int
+        self,
+        pairs: pd.DataFrame,
+        encoder: ImageEncoder,
+        *,
+        root: Path,
+        batch_size: int,
+        max_pixels: int,
+        corruption: Corruption | None = None,
     ) -> None:
         images = pairs.drop_duplicates("image_id").sort_values("image_id")
         self.ids = images["image_id"].to_numpy(dtype=np.int64)
         self.paths = [root / path for path in images["image_path"]]
         self.encoder, self.batch_size, self.max_pixels = encoder, batch_size, max_pixels
+        self.corruption = corruption
         with ThreadPoolExecutor() as pool:
-            self.hashes = _stack_hashes(pool.map(_hash_file, self.paths))
+            digests: Iterable[bytes] = pool.map(_hash_file, self.paths)
+        if corruption is not None:  # two copies of one file are corrupted each in its own way
+            named = zip(digests, self.ids, strict=True)
+            digests = (hashlib.sha256(digest + image.tobytes()).digest() for digest, image in named)
+        self.hashes = _stack_hashes(digests)
 
     def shape(self) -> Shape:
         """The shape of each row of features, from one grey image."""
@@ -80,23 +94,33 @@ class ImageInputs:
 
     def encode(self, batch: NDArray[np.int64], real: int) -> EncodedRows:
         """Decode and encode a batch of images."""
-        prepared = [self.encoder.prepare(load_image(self.paths[row], self.max_pixels)) for row in batch[:real]]
+        prepared = [self.encoder.prepare(self._image(row)) for row in batch[:real]]
         encoded = self.encoder.encode(np.stack(prepared)[np.arange(len(batch)) % real])
         lengths = np.full(real, encoded.tokens.shape[1], dtype=np.int32)
         return EncodedRows(batch[:real], _half(encoded.tokens[:real]), lengths, encoded.pooled[:real].numpy())
 
+    def _image(self, row: np.int64) -> Image.Image:
+        image = load_image(self.paths[row], self.max_pixels)
+        return corrupt_image(image, self.corruption, int(self.ids[row])) if self.corruption else image
+
 
 class CaptionInputs:
-    """The captions of a pairs table, tokenised once.
+    """The captions of a pairs table, corrupted if asked for, and tokenised once.
 
     A batch holds captions of one length in tokens: nothing is padded, so a caption's features do not depend on
     the captions beside it, and no time goes into padding.
     """
 
-    def __init__(self, pairs: pd.DataFrame, encoder: TextEncoder, *, batch_size: int) -> None:
+    def __init__(
+        self, pairs: pd.DataFrame, encoder: TextEncoder, *, batch_size: int, corruption: Corruption | None = None
+    ) -> None:
         captions = pairs.sort_values("caption_id")
         self.ids = captions["caption_id"].to_numpy(dtype=np.int64)
         texts = captions["caption"].tolist()
+        if corruption is not None:
+            words = vocabulary_of(captions.loc[captions["split"] == "train", "caption"])
+            named = zip(texts, self.ids.tolist(), strict=True)
+            texts = [corrupt_caption(text, corruption, caption, words) for text, caption in named]
         self.hashes = _stack_hashes(hashlib.sha256(text.encode()).digest() for text in texts)
         self.encoder, self.batch_size = encoder, batch_size
         self.tokenised = encoder.tokenise(texts)

@@ -9,6 +9,8 @@ A store is a published folder (see `relalign.artifacts`) of
 | `pooled.npy` | (rows, pooled_width) | float32 | one vector a row |
 | `ids.npy` | (rows,) | int64 | image or caption ids, strictly ascending |
 | `inputs.npy` | (rows, 32) | uint8 | sha256 of the image file's or the caption's bytes |
+
+With a corruption the caption is the corrupted one; for an image it is the sha256 of the file's sha256 and the id.
 """
 
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from relalign.errors import RelalignError
 from relalign.feature_draft import FeatureDraft, open_draft
 from relalign.feature_inputs import CaptionInputs, ImageInputs, Inputs
 from relalign.ordered_pool import map_on_cores
-from relalign.params import Encoder, Features, Validate
+from relalign.params import Corruption, Encoder, Features, Validate
 from relalign.source_hash import source_hash
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ def extract_features(
     *,
     root: Path,
     max_pixels: int = Validate().max_pixels,
+    corruption: Corruption | None = None,
 ) -> None:
     """Publish the features of every image (image encoder) or caption (text encoder) of a pairs table.
 
@@ -59,13 +60,18 @@ def extract_features(
         settings: device, batch size and number of cores.
         root: the project folder.
         max_pixels: images with more pixels are refused, as validation does.
+        corruption: applied to the images (upright RGB, before the encoder's own resize) or captions of all
+            splits, and recorded in the manifest; without effect if it is of the other modality. `swap` draws from
+            the words of the training captions.
 
     Raises:
         RelalignError: altered or missing inputs, an unreadable image, a full disk.
     """
     device = _device(settings)
-    identity = _encoder_identity(encoder, encoder_folder, device)
-    inputs = _inputs(encoder, encoder_folder, pairs_folder, settings, device, root, max_pixels)
+    if corruption is not None and corruption.modality != encoder.modality:
+        corruption = None
+    identity = _encoder_identity(encoder, encoder_folder, device, corruption)
+    inputs = _inputs(encoder, encoder_folder, pairs_folder, settings, device, root, max_pixels, corruption)
     key = {"encoder": _sha256(identity), "rows": _rows_key(inputs)}
     destination.parent.mkdir(parents=True, exist_ok=True)
     work = destination.with_name(f".{destination.name}.work")
@@ -119,29 +125,34 @@ def _inputs(
     device: torch.device,
     root: Path,
     max_pixels: int,
+    corruption: Corruption | None,
 ) -> Inputs:
     read_manifest(pairs_folder)
     pairs = pd.read_parquet(pairs_folder / "pairs.parquet")
     if pairs.empty:
         raise RelalignError(f"{pairs_folder / 'pairs.parquet'} has no rows: there is nothing to encode.")
     if encoder.modality == "text":
-        return CaptionInputs(pairs, load_text_encoder(encoder, folder, device), batch_size=settings.batch_size)
+        text_encoder = load_text_encoder(encoder, folder, device)
+        return CaptionInputs(pairs, text_encoder, batch_size=settings.batch_size, corruption=corruption)
     return ImageInputs(
         pairs,
         load_image_encoder(encoder, folder, device),
         root=root,
         batch_size=settings.batch_size,
         max_pixels=max_pixels,
+        corruption=corruption,
     )
 
 
-def _encoder_identity(encoder: Encoder, folder: Path, device: torch.device) -> dict[str, Any]:
+def _encoder_identity(
+    encoder: Encoder, folder: Path, device: torch.device, corruption: Corruption | None
+) -> dict[str, Any]:
     """Everything but the input that a row of features depends on."""
     files = read_manifest(folder, verify=True)["outputs"]
     settings = encoder.model_dump(include={"kind", "modality", "max_tokens", "prefix"})
     if encoder.modality == "image":
         settings = encoder.model_dump(include={"kind", "modality"})
-    return {
+    identity = {
         "settings": settings,
         "files": {name: file["sha256"] for name, file in files.items() if name != "licence.json"},
         "code": _code_hash(encoder),
@@ -149,6 +160,10 @@ def _encoder_identity(encoder: Encoder, folder: Path, device: torch.device) -> d
         "device": device.type,
         "packages": {name: version(name) for name in ("torch", "transformers", "tokenizers", "pillow")},
     }
+    if corruption is not None:  # only then, so that what corrupts may change without touching clean features
+        code = source_hash([Path(__file__).parent / "datasets/corruption.py"])
+        identity["corruption"] = {**corruption.model_dump(), "code": code, "numpy": version("numpy")}
+    return identity
 
 
 def _code_hash(encoder: Encoder) -> str:
