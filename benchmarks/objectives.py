@@ -21,7 +21,7 @@ from relalign.methods.method import TrainedMethod
 from relalign.params import Backbone as BackboneSettings
 from relalign.params import Method
 
-WIDTHS = Widths(image_tokens=1280, image_pooled=1280, text_tokens=384, text_pooled=384)
+WIDTHS = Widths(1280, 1280, 2 * 1280, 384, 384, 7 * 384)
 BASELINE = "contrastive"
 VARIANTS: dict[str, dict[str, object]] = {
     "contrastive": {"algorithm": "contrastive"},
@@ -41,17 +41,26 @@ VARIANTS: dict[str, dict[str, object]] = {
 BUDGETS = {"covlr, first order": 2.2, "covlr, second order": 4.0, "iais, singular": 1.5, "iais, distributed": 1.5}
 
 
-def random_features(generator: torch.Generator, rows: int, tokens: int, width: int, shortest: int) -> Features:
+def random_features(
+    generator: torch.Generator, rows: int, tokens: int, width: int, summary: int, shortest: int
+) -> Features:
     lengths = torch.randint(shortest, tokens + 1, (rows,), generator=generator)
     values = torch.randn(rows, tokens, width, generator=generator).half()
-    return features_of(values, lengths, torch.randn(rows, width, generator=generator))
+    vectors = (torch.randn(rows, size, generator=generator) for size in (width, summary))
+    return features_of(values, lengths, *vectors)
 
 
 def random_batch(rows: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     ids = torch.arange(rows)
-    texts = [random_features(generator, rows, 24, WIDTHS.text_tokens, 6) for _ in range(2)]
-    return Batch(ids, ids, random_features(generator, rows, 49, WIDTHS.image_tokens, 49), *texts, texts[0])
+    texts = [random_features(generator, rows, 24, WIDTHS.text_tokens, WIDTHS.text_summary, 6) for _ in range(2)]
+    return Batch(
+        ids,
+        ids,
+        random_features(generator, rows, 49, WIDTHS.image_tokens, WIDTHS.image_summary, 49),
+        *texts,
+        texts[0],
+    )
 
 
 def build(settings: dict[str, object]) -> TrainedMethod:

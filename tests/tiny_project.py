@@ -21,7 +21,7 @@ def tiny_params(**sections: object) -> Params:
     raw = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
     raw["tracking"] = {"enabled": False}
     raw["backbone"] = {"width": 16, "embedding_width": 8, "fusion_width": 16, "heads": 2}
-    raw["backbone"] |= {"dropout": 0.1, "summary_dropout": 0.1, "pooled_dropout": 0.1}
+    raw["backbone"] |= {"dropout": 0.1, "summary_dropout": 0.1}
     raw["training"] = {
         "device": "cpu",
         "epochs": 4,
@@ -76,5 +76,6 @@ def _store(
         np.save(draft / "tokens.npy", array.astype(np.float16))
         np.save(draft / "lengths.npy", lengths.astype(np.int32))
         np.save(draft / "pooled.npy", pooled.astype(np.float32))
+        np.save(draft / "summary.npy", np.concatenate([pooled, array.mean(1)], axis=1).astype(np.float16))
         np.save(draft / "ids.npy", np.arange(rows))
         np.save(draft / "inputs.npy", np.zeros((rows, 32), dtype=np.uint8))

@@ -1,16 +1,16 @@
 """The one model that every trained method shares: two towers over frozen features and a fusion encoder.
 
-    image tokens, pooled --> trunk --> image embedding (unit norm) --\\
-                              |                                        > cosine: first-stage retrieval
-    text tokens, pooled  --> trunk --> text embedding  (unit norm) --/
-                              |
-                  [FUSE] text tokens, image tokens --> fusion encoder --> matching logit, attention blocks
+    image summary --> tower --> image embedding (unit norm) --\\
+                                                                > cosine: first-stage retrieval
+    text summary  --> tower --> text embedding  (unit norm) --/
+                                        |
+    [FUSE: their product], text tokens, image tokens --> fusion encoder --> matching logit, attention blocks
 
-The embedding (from the mean and the maximum over tokens) and the fusion encoder (from every token) share the
-trunk's projection, so that what an objective does to fused vectors or attention reaches the embeddings, as it does
-in the papers' end-to-end models (X-VLM, UNITER). An embedding is a linear map of the encoder's pooled vector,
-which starts at the closed-form CCA solution (`relalign.methods.cca`), plus a residual path that starts small: six
-thousand images reward short paths and a good start more than depth.
+An embedding is a linear map of the standardised summary, which starts at the closed-form CCA solution
+(`relalign.methods.cca`), plus a residual path that starts small: six thousand images reward short paths and a good
+start more than depth. The fusion token starts from the product of both embeddings and the matching logit is the
+similarity plus what fusion has to say about it: re-ranking starts from the first stage, and what an objective does
+to fused vectors reaches the embeddings, as in the papers' end-to-end models (X-VLM, UNITER).
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,10 @@ class Widths:
 
     image_tokens: int
     image_pooled: int
+    image_summary: int
     text_tokens: int
     text_pooled: int
+    text_summary: int
 
 
 @dataclass(frozen=True)
@@ -86,59 +88,49 @@ class Fused:
     attention: AttentionBlocks | None
 
 
-HEAD_START = 0.1  # the residual path starts small beside the linear one, which starts at CCA
-
-
-class Trunk(nn.Module):
-    """Token-wise projection with one residual MLP; the same weights for every token of a modality."""
-
-    def __init__(self, input_width: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.project = nn.Sequential(nn.LayerNorm(input_width), nn.Linear(input_width, width))
-        self.refine = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
-
-    def forward(self, tokens: Float[Tensor, "*batch input"]) -> Float[Tensor, "*batch width"]:
-        """Project each token on its own."""
-        hidden = self.project(tokens)
-        refined: Tensor = hidden + self.refine(hidden)
-        return refined
+RESIDUAL_START = 0.1  # the residual path starts small beside the linear one, which starts at CCA
 
 
 class Tower(nn.Module):
-    """Frozen features of one modality -> unit-norm embedding, and tokens for fusion."""
+    """Frozen summary of one modality -> unit-norm embedding; its frozen tokens travel along for fusion."""
 
-    def __init__(self, token_width: int, pooled_width: int, settings: BackboneSettings) -> None:
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, summary_width: int, settings: BackboneSettings) -> None:
         super().__init__()
-        self.trunk = Trunk(token_width, settings.width, settings.dropout)
-        self.linear = nn.Linear(pooled_width, settings.embedding_width)
-        self.head = nn.Linear(2 * settings.width, settings.embedding_width)
-        with torch.no_grad():
-            self.head.weight.mul_(HEAD_START)
-            self.head.bias.zero_()
+        self.register_buffer("mean", torch.zeros(summary_width))
+        self.register_buffer("deviation", torch.ones(summary_width))
         self.summary_dropout = nn.Dropout(settings.summary_dropout)
-        self.pooled_dropout = nn.Dropout(settings.pooled_dropout)
+        self.linear = nn.Linear(summary_width, settings.embedding_width)
+        self.residual = nn.Sequential(
+            nn.Linear(summary_width, settings.width),
+            nn.GELU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.width, settings.embedding_width),
+        )
+        with torch.no_grad():
+            self.residual[-1].weight.mul_(RESIDUAL_START)
+            self.residual[-1].bias.zero_()
 
     def forward(self, features: Features) -> Side:
-        """Embed a batch; the frozen tokens travel along for fusion."""
-        summary = self.trunk(self.summary_dropout(features.summary)).flatten(1)
-        embedding = self.head(summary) + self.linear(self.pooled_dropout(features.pooled))
-        return Side(F.normalize(embedding, dim=-1), features)
+        """Embed a batch."""
+        summary = self.summary_dropout((features.summary - self.mean) / self.deviation)
+        return Side(F.normalize(self.linear(summary) + self.residual(summary), dim=-1), features)
 
     @torch.no_grad()
-    def start_linear_at(
-        self, mean: Float[Tensor, " pooled_width"], linear_map: Float[Tensor, "pooled_width directions"]
+    def start_at(
+        self,
+        mean: Float[Tensor, " summary_width"],
+        deviation: Float[Tensor, " summary_width"],
+        linear_map: Float[Tensor, "summary_width directions"],
     ) -> None:
-        """Make the linear path `(pooled - mean) @ linear_map`; further dimensions of the embedding start at 0."""
+        """Standardise by `mean` and `deviation`; the linear path becomes `linear_map`, spare dimensions 0."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
         self.linear.weight.zero_()
         self.linear.bias.zero_()
         self.linear.weight[: linear_map.shape[1]] = linear_map.T
-        self.linear.bias[: linear_map.shape[1]] = -mean @ linear_map
 
 
 class FusionLayer(nn.Module):
@@ -223,11 +215,15 @@ class Backbone(nn.Module):
 
     def __init__(self, settings: BackboneSettings, widths: Widths, *, temperature: float) -> None:
         super().__init__()
-        self.image = Tower(widths.image_tokens, widths.image_pooled, settings)
-        self.text = Tower(widths.text_tokens, widths.text_pooled, settings)
+        self.image = Tower(widths.image_summary, settings)
+        self.text = Tower(widths.text_summary, settings)
         self.to_fusion = nn.ModuleDict(
-            {side: nn.Linear(settings.width, settings.fusion_width) for side in ("image", "text")}
+            {
+                side: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, settings.fusion_width))
+                for side, width in (("image", widths.image_tokens), ("text", widths.text_tokens))
+            }
         )
+        self.product_to_fusion = nn.Linear(settings.embedding_width, settings.fusion_width)
         self.modality = nn.Parameter(0.02 * torch.randn(3, settings.fusion_width))  # fusion token, text, image
         self.fusion = nn.ModuleList(
             FusionLayer(settings.fusion_width, settings.heads, settings.fusion_dropout)
@@ -258,18 +254,17 @@ class Backbone(nn.Module):
 
     def project_image(self, side: Side) -> Side:
         """Project the tokens once for rows that are about to be fused several times."""
-        return self._project(side, self.image, "image")
+        return self._project(side, "image")
 
     def project_text(self, side: Side) -> Side:
         """Project the tokens once for rows that are about to be fused several times."""
-        return self._project(side, self.text, "text")
+        return self._project(side, "text")
 
-    def _project(self, side: Side, tower: Tower, name: str) -> Side:
+    def _project(self, side: Side, name: str) -> Side:
         if side.projected is not None:
             return side
         tokens, mask = side.features.tokens()
-        projected = self.to_fusion[name](tower.trunk.project(tokens))
-        return Side(side.embedding, side.features, FusionTokens(projected, mask))
+        return Side(side.embedding, side.features, FusionTokens(self.to_fusion[name](tokens), mask))
 
     def fuse(self, image: Side, text: Side, *, attention: bool = False) -> Fused:
         """Run row i of `image` with row i of `text` through the fusion encoder."""
@@ -278,9 +273,11 @@ class Backbone(nn.Module):
         text_mask, image_mask = words.mask, regions.mask
         batch, text_length = text_mask.shape
         fusion_token, text_type, image_type = self.modality
+        product = image.embedding * text.embedding
+        scale = product.shape[-1]  # entries of a product of unit vectors are of the order of 1 / width
         hidden = torch.cat(
             [
-                fusion_token.expand(batch, 1, -1),
+                (fusion_token + self.product_to_fusion(scale * product))[:, None],
                 words.tokens + text_type,
                 regions.tokens + image_type,
             ],
@@ -292,4 +289,5 @@ class Backbone(nn.Module):
         last = cast(FusionLayer, self.fusion[-1])
         blocks = last.blocks(hidden, mask, text_length) if attention else None
         pooled = self.fusion_norm(last.first_token(hidden, mask))
-        return Fused(pooled, self.matching(pooled).squeeze(-1), blocks)
+        similarity = product.sum(-1) / self.temperature
+        return Fused(pooled, similarity + self.matching(pooled).squeeze(-1), blocks)

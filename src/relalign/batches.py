@@ -9,8 +9,6 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-SUMMARY_ROWS_AT_ONCE = 256
-
 
 @dataclass(frozen=True)
 class TokenTable:
@@ -28,43 +26,31 @@ class TokenTable:
         mask = torch.arange(longest, device=lengths.device) < lengths[:, None]
         return self.tokens[rows.to(self.tokens.device), :longest].to(lengths.device, torch.float32), mask
 
-    def summary(self, rows: Int[Tensor, " batch"]) -> Float[Tensor, "batch 2 width"]:
-        """Mean and maximum over the real tokens of the given rows; zeros for a row without any."""
-        parts = torch.split(rows, SUMMARY_ROWS_AT_ONCE)
-        return torch.cat([_mean_and_maximum(*self.gather(part)) for part in parts])
-
-
-def _mean_and_maximum(tokens: Tensor, mask: Tensor) -> Tensor:
-    padding = ~mask.unsqueeze(-1)
-    mean = tokens.masked_fill(padding, 0.0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-    maximum = tokens.masked_fill(padding, -torch.inf).amax(1)
-    return torch.stack([mean, torch.where(maximum.isfinite(), maximum, 0.0)], dim=1)
-
 
 @dataclass(frozen=True)
 class Features:
     """Frozen features of some rows of one modality.
 
-    `summary` holds the mean and the maximum over a row's tokens, `pooled` the encoder's own vector (which is also
-    the single-modal teacher's); the tokens themselves stay in `table` until `tokens()` asks for them.
+    `summary` is what towers read, `pooled` the encoder's own vector, the single-modal teacher's; the tokens
+    themselves stay in `table` until `tokens()` asks for them.
     """
 
     table: TokenTable
     rows: Int[Tensor, " batch"]
-    summary: Float[Tensor, "batch 2 width"]
     pooled: Float[Tensor, "batch pooled_width"]
+    summary: Float[Tensor, "batch summary_width"]
 
     def take(self, chosen: Int[Tensor, " chosen"]) -> "Features":
         """The features at the given positions (repeats allowed)."""
-        return Features(self.table, self.rows[chosen], self.summary[chosen], self.pooled[chosen])
+        return Features(self.table, self.rows[chosen], self.pooled[chosen], self.summary[chosen])
 
     def mixed_with(self, other: "Features", fraction: Float[Tensor, " batch"]) -> "Features":
         """Move each row's `summary` and `pooled` by `fraction` towards the other row; tokens stay its own."""
         return Features(
             self.table,
             self.rows,
-            torch.lerp(self.summary, other.summary, fraction[:, None, None]),
             torch.lerp(self.pooled, other.pooled, fraction[:, None]),
+            torch.lerp(self.summary, other.summary, fraction[:, None]),
         )
 
     def tokens(self) -> tuple[Float[Tensor, "batch token width"], Bool[Tensor, "batch token"]]:
@@ -78,13 +64,13 @@ class Features:
 def features_of(
     tokens: Float[Tensor, "row token width"],
     lengths: Int[Tensor, " row"],
-    pooled: Float[Tensor, "row pooled_width"],
+    pooled: Float[Tensor, "batch pooled_width"],
+    summary: Float[Tensor, "batch summary_width"],
     rows: Int[Tensor, " batch"] | None = None,
 ) -> Features:
-    """The given rows (by default all) of a modality's arrays as `Features`."""
-    table = TokenTable(tokens, lengths)
+    """Some rows (by default all) of a modality's token arrays, with these rows' vectors, as `Features`."""
     chosen = torch.arange(len(lengths), device=lengths.device) if rows is None else rows
-    return Features(table, chosen, table.summary(chosen), pooled[chosen].float())
+    return Features(TokenTable(tokens, lengths), chosen, pooled.float(), summary.float())
 
 
 @dataclass(frozen=True)
@@ -167,8 +153,17 @@ class SplitData:
     def epoch(
         self, batch_size: int, generator: torch.Generator, *, caption_mixing: float = 0.0
     ) -> Iterator[Batch]:
-        """Every image once, in random order; a last batch of a single image is left out (it has no negative)."""
+        """Every image once, in random order, in batches as near to `batch_size` as equal sizes allow.
+
+        Equal, because a short last batch would have few negatives and a weight of its own. A single image has no
+        negative and makes no batch.
+        """
         order = torch.randperm(len(self.image_ids), generator=generator).to(self.image_ids.device)
-        for images in torch.split(order, batch_size):
+        for images in torch.tensor_split(order, self.batches(batch_size)):
             if len(images) > 1:
                 yield self.batch(images, generator, caption_mixing=caption_mixing)
+
+    def batches(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        images = len(self.image_ids)
+        return max(min(round(images / batch_size), images // 2), 1)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from relalign.artifacts import pretty_json, read_manifest, sha256_file, write_atomic
 from relalign.feature_inputs import EncodedRows, Inputs, Shape
 
-ARRAYS = ("tokens", "lengths", "pooled", "ids", "inputs")
+ROWS = ("tokens", "lengths", "pooled", "summary")
+ARRAYS = (*ROWS, "ids", "inputs")
 _COPY_ROWS = 4096
 
 
@@ -48,6 +49,7 @@ class FeatureDraft:
         try:
             _allocate(temporary / "tokens.npy", np.float16, (rows, shape.tokens, shape.width))
             _allocate(temporary / "pooled.npy", np.float32, (rows, shape.pooled_width))
+            _allocate(temporary / "summary.npy", np.float16, (rows, shape.summary_width))
             _allocate(temporary / "lengths.npy", np.int32, (rows,))
             _allocate(temporary / "done.npy", np.bool_, (rows,))
             np.save(temporary / "ids.npy", inputs.ids)
@@ -65,14 +67,13 @@ class FeatureDraft:
 
     def put(self, encoded: EncodedRows) -> None:
         """Store some rows; they count as done after the next `commit`."""
-        self._arrays["tokens"][encoded.rows] = encoded.tokens
-        self._arrays["lengths"][encoded.rows] = encoded.lengths
-        self._arrays["pooled"][encoded.rows] = encoded.pooled
+        for name in ROWS:
+            self._arrays[name][encoded.rows] = getattr(encoded, name)
         self._fresh.append(encoded.rows)
 
     def commit(self) -> None:
         """Write the stored rows to disk, and only then the mark that they are done."""
-        for name in ("tokens", "lengths", "pooled"):
+        for name in ROWS:
             self._arrays[name].flush()  # type: ignore[attr-defined]
         for rows in self._fresh:
             self.done[rows] = True
@@ -89,8 +90,8 @@ class FeatureDraft:
             rows, sources = np.array(matches[start : start + _COPY_ROWS]).T
             given = donor._arrays["tokens"][sources][:, :tokens]
             padding = ((0, 0), (0, tokens - given.shape[1]), (0, 0))
-            lengths, pooled = donor._arrays["lengths"][sources], donor._arrays["pooled"][sources]
-            self.put(EncodedRows(rows, np.pad(given, padding), lengths, pooled))
+            rest = (donor._arrays[name][sources] for name in ROWS[1:])
+            self.put(EncodedRows(rows, np.pad(given, padding), *rest))
         self.commit()
         return len(matches)
 

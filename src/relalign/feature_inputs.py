@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from relalign.datasets.corruption import corrupt_caption, corrupt_image, vocabulary_of
-from relalign.encoders.base import ImageEncoder, TextEncoder
+from relalign.encoders.base import Encoded, ImageEncoder, TextEncoder
 from relalign.errors import RelalignError
 from relalign.images import load_image
 from relalign.params import Corruption
@@ -28,6 +28,12 @@ class Shape:
     tokens: int
     width: int
     pooled_width: int
+    summary_width: int
+
+    @classmethod
+    def of(cls, encoded: Encoded, *, tokens: int) -> "Shape":
+        """The shape of what an encoder gave, for rows of at most `tokens` tokens."""
+        return cls(tokens, encoded.tokens.shape[2], encoded.pooled.shape[1], encoded.summary.shape[1])
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class EncodedRows:
     tokens: Float16[np.ndarray, "n tokens width"]
     lengths: Int32[np.ndarray, " n"]
     pooled: Float32[np.ndarray, "n pooled_width"]
+    summary: Float16[np.ndarray, "n summary_width"]
 
 
 @runtime_checkable
@@ -86,7 +93,7 @@ class ImageInputs:
         """The shape of each row of features, from one grey image."""
         prepared = self.encoder.prepare(Image.new("RGB", (256, 256), (127, 127, 127)))
         encoded = self.encoder.encode(prepared[np.newaxis])
-        return Shape(encoded.tokens.shape[1], encoded.tokens.shape[2], encoded.pooled.shape[1])
+        return Shape.of(encoded, tokens=encoded.tokens.shape[1])
 
     def batches(self, todo: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], int]]:
         """Images in ascending order."""
@@ -97,7 +104,8 @@ class ImageInputs:
         prepared = [self.encoder.prepare(self._image(row)) for row in batch[:real]]
         encoded = self.encoder.encode(np.stack(prepared)[np.arange(len(batch)) % real])
         lengths = np.full(real, encoded.tokens.shape[1], dtype=np.int32)
-        return EncodedRows(batch[:real], _half(encoded.tokens[:real]), lengths, encoded.pooled[:real].numpy())
+        pooled, summary = encoded.pooled[:real].numpy(), _half(encoded.summary[:real])
+        return EncodedRows(batch[:real], _half(encoded.tokens[:real]), lengths, pooled, summary)
 
     def _image(self, row: np.int64) -> Image.Image:
         image = load_image(self.paths[row], self.max_pixels)
@@ -128,8 +136,9 @@ class CaptionInputs:
 
     def shape(self) -> Shape:
         """The shape of each row of features; `tokens` is the length of the longest caption."""
-        encoded = self.encoder.encode(self.tokenised[0].numbers[np.newaxis])
-        return Shape(self.longest, encoded.tokens.shape[2], encoded.pooled.shape[1])
+        first = self.tokenised[0]
+        encoded = self.encoder.encode(first.numbers[np.newaxis], first.content[np.newaxis])
+        return Shape.of(encoded, tokens=self.longest)
 
     def batches(self, todo: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], int]]:
         """Captions by length, and then by id."""
@@ -139,14 +148,17 @@ class CaptionInputs:
 
     def encode(self, batch: NDArray[np.int64], real: int) -> EncodedRows:
         """Encode a batch of captions and keep what belongs to their words."""
-        encoded = self.encoder.encode(np.stack([self.tokenised[row].numbers for row in batch]))
+        captions = [self.tokenised[row] for row in batch]
+        numbers, words = (np.stack([getattr(one, name) for one in captions]) for name in ("numbers", "content"))
+        encoded = self.encoder.encode(numbers, words)
         hidden = _half(encoded.tokens)
-        content = [self.tokenised[row].content for row in batch[:real]]
-        lengths = np.array([kept.sum() for kept in content], dtype=np.int32)
+        content = words[:real]
+        lengths = content.sum(1).astype(np.int32)
         tokens = np.zeros((real, self.longest, hidden.shape[2]), dtype=np.float16)
         for index, kept in enumerate(content):
             tokens[index, : lengths[index]] = hidden[index, kept]
-        return EncodedRows(batch[:real], tokens, lengths, encoded.pooled[:real].numpy())
+        pooled, summary = encoded.pooled[:real].numpy(), _half(encoded.summary[:real])
+        return EncodedRows(batch[:real], tokens, lengths, pooled, summary)
 
 
 def full_batches(rows: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[np.int64], int]]:

@@ -6,7 +6,8 @@ A store is a published folder (see `relalign.artifacts`) of
 | --- | --- | --- | --- |
 | `tokens.npy` | (rows, tokens, width) | float16 | token features; rows shorter than `tokens` end in zeros |
 | `lengths.npy` | (rows,) | int32 | how many leading tokens of a row are real, at least 1 |
-| `pooled.npy` | (rows, pooled_width) | float32 | one vector a row |
+| `pooled.npy` | (rows, pooled_width) | float32 | the encoder's own vector of a row, the single-modal teacher's |
+| `summary.npy` | (rows, summary_width) | float16 | what the towers read of a row (see `encoders.base`) |
 | `ids.npy` | (rows,) | int64 | image or caption ids, strictly ascending |
 | `inputs.npy` | (rows, 32) | uint8 | sha256 of the image file's or the caption's bytes |
 
@@ -24,7 +25,7 @@ from numpy.typing import ArrayLike
 from relalign.artifacts import read_manifest
 from relalign.errors import RelalignError
 
-_ARRAYS = ("ids", "tokens", "lengths", "pooled", "inputs")
+_ARRAYS = ("ids", "tokens", "lengths", "pooled", "summary", "inputs")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class FeatureRows:
     tokens: Float16[np.ndarray, "n tokens width"]
     lengths: Int32[np.ndarray, " n"]
     pooled: Float32[np.ndarray, "n pooled_width"]
+    summary: Float16[np.ndarray, "n summary_width"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class FeatureStore:
     tokens: Float16[np.ndarray, "rows tokens width"]
     lengths: Int32[np.ndarray, " rows"]
     pooled: Float32[np.ndarray, "rows pooled_width"]
+    summary: Float16[np.ndarray, "rows summary_width"]
     inputs: UInt8[np.ndarray, "rows 32"]
 
     @classmethod
@@ -83,6 +86,11 @@ class FeatureStore:
         return int(self.pooled.shape[1])
 
     @property
+    def summary_width(self) -> int:
+        """The width of a summary."""
+        return int(self.summary.shape[1])
+
+    @property
     def tokens_per_row(self) -> int:
         """The most tokens a row has."""
         return int(self.tokens.shape[1])
@@ -110,7 +118,8 @@ class FeatureStore:
     def read(self, rows: ArrayLike) -> FeatureRows:
         """Copy rows (positions, not ids) into memory, in the order given."""
         positions = np.asarray(rows, dtype=np.int64)
-        return FeatureRows(self.tokens[positions], self.lengths[positions], self.pooled[positions])
+        parts = (self.tokens, self.lengths, self.pooled, self.summary)
+        return FeatureRows(*(array[positions] for array in parts))
 
     def _check_expected(self, expected: Int64[np.ndarray, " n"]) -> None:
         missing = np.setdiff1d(expected, self.ids)

@@ -151,7 +151,7 @@ def _encoder_identity(
     files = read_manifest(folder, verify=True)["outputs"]
     settings = encoder.model_dump(include={"kind", "modality", "max_tokens", "prefix"})
     if encoder.modality == "image":
-        settings = encoder.model_dump(include={"kind", "modality"})
+        settings = encoder.model_dump(include={"kind", "modality", "image_size"})
     identity = {
         "settings": settings,
         "files": {name: file["sha256"] for name, file in files.items() if name != "licence.json"},

@@ -69,7 +69,10 @@ class Validate(Section):
 
 
 class Encoder(Section):
-    """A frozen encoder: packaged EfficientNet-Lite0, or any `transformers` model by hub name or folder."""
+    """A frozen encoder: packaged EfficientNet-Lite0, or any `transformers` model by hub name or folder.
+
+    `image_size` is EfficientNet's, which takes any; others bring their own.
+    """
 
     kind: Literal["efficientnet_lite0", "transformers"]
     modality: Literal["image", "text"]
@@ -78,6 +81,7 @@ class Encoder(Section):
     revision: str | None = None
     max_tokens: Annotated[int, Field(ge=3)] = 40
     prefix: str = ""
+    image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 224
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> "Encoder":
@@ -135,9 +139,8 @@ class Backbone(Section):
 
     width: Count = 512
     embedding_width: Count = 384
-    cca_regularisation: Positive = 0.3
+    cca_regularisation: Positive = 1.0
     summary_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    pooled_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     fusion_width: Count = 256
     fusion_layers: Count = 1
@@ -154,10 +157,11 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
-    epochs: Count = 50
+    epochs: Count = 30
     batch_size: Annotated[int, Field(ge=2)] = 512
     caption_mixing: Annotated[float, Field(ge=0, le=0.5)] = 0.5
-    learning_rate: Positive = 3e-4
+    learning_rate: Positive = 1e-3
+    scalar_learning_rate: Positive = 0.01
     warmup: Fraction = 0.1
     weight_decay: NonNegative = 0.1
     gradient_clip: Positive = 2.0
@@ -167,10 +171,10 @@ class Training(Section):
 
 
 class Cca(Section):
-    """Regularised linear CCA on pooled features; no gradient step."""
+    """Regularised linear CCA on the summaries that the towers read; no gradient step."""
 
     algorithm: Literal["cca"]
-    regularisation: Positive = 0.3
+    regularisation: Positive = 1.0
     width: Count = 384
     power: NonNegative = 1.0
 

@@ -38,7 +38,8 @@ def open_stores(params: Params, layout: Layout) -> tuple[FeatureStore, FeatureSt
 
 def widths_of(image: FeatureStore, text: FeatureStore) -> Widths:
     """The widths of the two encoders' outputs."""
-    return Widths(image.width, image.pooled_width, text.width, text.pooled_width)
+    sides = ((store.width, store.pooled_width, store.summary_width) for store in (image, text))
+    return Widths(*(width for side in sides for width in side))
 
 
 def load_split(params: Params, layout: Layout, split: str, *, device: torch.device) -> SplitData:
@@ -61,10 +62,10 @@ def _features(store: FeatureStore, ids: NDArray[np.int64], device: torch.device)
         # torch has no read-only tensors and warns; nothing here writes to features.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         tokens, lengths = torch.from_numpy(store.tokens), torch.from_numpy(store.lengths)
-        pooled = torch.from_numpy(store.pooled)
-    rows = torch.from_numpy(store.rows(ids))
-    on_device = (array.to(device) for array in (tokens, lengths.long(), pooled, rows))
-    return features_of(*on_device)
+    rows = store.rows(ids)
+    pooled, summary = (torch.from_numpy(array[rows]) for array in (store.pooled, store.summary))
+    on_device = (array.to(device) for array in (lengths.long(), pooled, summary.float(), torch.from_numpy(rows)))
+    return features_of(tokens, *on_device)
 
 
 def model_inputs(params: Params, layout: Layout) -> dict[str, Path]:

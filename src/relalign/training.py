@@ -1,7 +1,8 @@
 """One training loop for every method: same data order, budget, schedule and selection; only `loss` differs.
 
 AdamW with linear warm-up and cosine decay, an exponential average of the weights, selection of the epoch with
-the best Rsum on the validation split, early stopping. The test split is never read here.
+the best Rsum on the validation split, early stopping. The start, the closed-form CCA solution, is the first
+candidate: training that does not help on validation is not taken. The test split is never read here.
 """
 
 import logging
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from relalign.backbone import Backbone
 from relalign.batches import Batch, SplitData
 from relalign.checkpoint import (
     Checkpoint,
@@ -27,6 +29,7 @@ from relalign.checkpoint import (
 from relalign.embeddings import embed
 from relalign.errors import RelalignError
 from relalign.methods.method import TrainedMethod
+from relalign.metrics.isd import attention_distance
 from relalign.metrics.recall import recall
 from relalign.model_files import Embedder
 from relalign.params import Training
@@ -36,13 +39,15 @@ logger = logging.getLogger(__name__)
 
 Row = dict[str, float | int]
 
+ATTENTION_PAIRS = 256
+
 
 @dataclass
 class Progress:
-    """All that changes from epoch to epoch and is not a weight."""
+    """All that changes from epoch to epoch and is not a weight; `best_epoch` 0 is the start."""
 
     epoch: int = 0
-    best_epoch: int = -1
+    best_epoch: int = 0
     best_rsum: float = -1.0
     history: list[Row] = field(default_factory=list)
 
@@ -70,24 +75,34 @@ def fit(
 ) -> Progress:
     """Train in place, leaving the best epoch's (averaged) weights in `method`; resumes from `checkpoint`.
 
-    `key` says which work a checkpoint belongs to. Every row of the history is passed to `on_epoch`, those of
-    epochs before a resume included. Raises `RelalignError` if the loss stops being finite.
+    `key` says which work a checkpoint belongs to. Every row of the history, of which the first is the start, is
+    passed to `on_epoch`, those of epochs before a resume included. Epochs in which the method's objective is not
+    complete yet (`TrainedMethod.complete_from`) neither are selected nor count for stopping. Raises
+    `RelalignError` if the loss stops being finite.
     """
     state = _start(method, settings, checkpoint, key)
     progress = state.progress
+    if not progress.history:
+        method.eval()
+        progress.history.append({"epoch": 0, **validation_metrics(method.backbone, validation)})
+        progress.best_rsum = float(progress.history[0]["val/rsum"])
     for row in progress.history:
         on_epoch(row)
     due = Every(settings.checkpoint_seconds)
     bar = tqdm(total=settings.epochs, initial=progress.epoch, desc="training", unit="epoch", mininterval=5)
-    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch <= settings.patience:
+    first_complete = method.complete_from * settings.epochs
+    while (
+        progress.epoch < settings.epochs
+        and progress.epoch - max(progress.best_epoch, first_complete) <= settings.patience
+    ):
         row = _run_epoch(state, train, settings, seed=seed)
+        progress.epoch += 1
         with _weights(method, state.average):
             row |= validation_metrics(method.backbone, validation)
-        if row["val/rsum"] > progress.best_rsum:
+        if row["val/rsum"] > progress.best_rsum and progress.epoch > first_complete:
             progress.best_epoch, progress.best_rsum = progress.epoch, float(row["val/rsum"])
             state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
         progress.history.append(row)
-        progress.epoch += 1
         on_epoch(row)
         bar.update()
         bar.set_postfix(rsum=f"{row['val/rsum']:.1f}", best=f"{progress.best_rsum:.1f}")
@@ -99,20 +114,44 @@ def fit(
 
 
 def validation_metrics(embedder: Embedder, validation: SplitData) -> Row:
-    """Recall of the first stage on the validation split; `val/rsum` is what selection and stopping use."""
+    """Recall of the first stage on the validation split, and the attention distance of some of its pairs.
+
+    `val/rsum` is what selection and stopping use.
+    """
     image, text = embed(embedder, validation)
     report = recall(image, text, validation.image_of_caption.numpy(force=True))
-    return {f"val/{name}": value for name, value in report.metrics().items()}
+    return {
+        f"val/{name}": value for name, value in {**report.metrics(), **_attention(embedder, validation)}.items()
+    }
+
+
+@torch.inference_mode()
+def _attention(embedder: Embedder, validation: SplitData) -> Row:
+    if not isinstance(embedder, Backbone):
+        return {}
+    images = torch.arange(min(ATTENTION_PAIRS, len(validation.image_ids)), device=validation.image_ids.device)
+    captions = validation.first_caption[images]
+    sides = (
+        embedder.encode_image(validation.image.take(images)),
+        embedder.encode_text(validation.text.take(captions)),
+    )
+    blocks = embedder.fuse(*sides, attention=True).attention
+    assert blocks is not None  # noqa: S101 (asked for)
+    singular, distributed = attention_distance(**vars(blocks))
+    return {"isd/singular": singular.mean().item(), "isd/distributed": distributed.mean().item()}
 
 
 def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str) -> State:
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    # AdamW moves a parameter by about the learning rate a step, whatever its gradient: at the weights' rate a
+    # temperature or a teacher mix would stay where it started.
+    rates = (settings.scalar_learning_rate, settings.learning_rate, settings.learning_rate)
+    groups: list[list[nn.Parameter]] = [[] for _ in rates]
     for parameter in method.parameters():
-        groups[parameter.ndim > 1].append(parameter)  # norms, biases and scalars are not decayed
+        groups[min(parameter.ndim, 2)].append(parameter)
     optimizer = torch.optim.AdamW(
         [
-            {"params": groups[True], "weight_decay": settings.weight_decay},
-            {"params": groups[False], "weight_decay": 0.0},
+            {"params": group, "peak": rate, "weight_decay": settings.weight_decay if dimensions == 2 else 0.0}
+            for dimensions, (group, rate) in enumerate(zip(groups, rates, strict=True))
         ],
         lr=settings.learning_rate,
         betas=(0.9, 0.98),
@@ -156,7 +195,7 @@ def _weights(method: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]
 def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int) -> Row:
     """One pass over the training images; everything random follows from the seed and the epoch's number."""
     method, progress = state.method, state.progress
-    steps = -(-len(train.image_ids) // settings.batch_size)
+    steps = train.batches(settings.batch_size)
     device = train.image_ids.device
     # The data order has a generator of its own, so that it is the same for every method.
     order, draws = (torch.Generator().manual_seed(2 * (seed * 1_000_003 + progress.epoch) + i) for i in (0, 1))
@@ -171,9 +210,9 @@ def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int)
             for name, value in _step(state, batch, settings, done, draws).items():
                 sums[name] = sums.get(name, 0.0) + value
     method.eval()
-    rate = state.optimizer.param_groups[0]["lr"]
+    rate = state.optimizer.param_groups[-1]["lr"]
     losses = {f"loss/{name}": total / (index + 1) for name, total in sums.items()}
-    return {"epoch": progress.epoch, "learning_rate": rate, **losses, **method.scalars()}
+    return {"epoch": progress.epoch + 1, "learning_rate": rate, **losses, **method.scalars()}
 
 
 def _step(state: State, batch: Batch, settings: Training, done: float, draws: torch.Generator) -> dict[str, float]:
@@ -207,7 +246,7 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: Training, don
     else:
         scale = 0.5 * (1 + cos(pi * (done - settings.warmup) / max(1 - settings.warmup, 1e-9)))
     for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate * min(scale, 1.0)
+        group["lr"] = group["peak"] * min(scale, 1.0)
 
 
 def history_columns(history: list[Row]) -> list[dict[str, Any]]:

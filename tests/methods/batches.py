@@ -7,26 +7,27 @@ from relalign.batches import Batch, Features, features_of
 from relalign.methods import TRAINED
 from tests.tiny_project import tiny_params
 
-WIDTHS = Widths(image_tokens=12, image_pooled=9, text_tokens=10, text_pooled=7)
+WIDTHS = Widths(12, 9, 15, 10, 7, 14)
 
 
-def make_features(generator, rows, tokens, token_width, pooled_width, dtype) -> Features:
+def make_features(generator, rows, tokens, token_width, pooled_width, summary_width, dtype) -> Features:
     lengths = torch.randint(1, tokens + 1, (rows,), generator=generator)
     values = torch.randn(rows, tokens, token_width, generator=generator)
     pooled = torch.randn(rows, pooled_width, generator=generator)
-    features = features_of(values, lengths, pooled)
-    return Features(features.table, features.rows, features.summary.to(dtype), features.pooled.to(dtype))
+    summary = torch.randn(rows, summary_width, generator=generator)
+    features = features_of(values, lengths, pooled, summary)
+    return Features(features.table, features.rows, features.pooled.to(dtype), features.summary.to(dtype))
 
 
 def make_batch(size=8, seed=0, dtype=torch.float32) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    text = make_features(generator, size, 6, 10, 7, dtype)
+    text = make_features(generator, size, 6, 10, 7, 14, dtype)
     return Batch(
         image_ids=torch.arange(size) + 100,
         caption_ids=torch.arange(size) * 5,
-        image=make_features(generator, size, 5, 12, 9, dtype),
+        image=make_features(generator, size, 5, 12, 9, 15, dtype),
         text=text,
-        other_text=make_features(generator, size, 6, 10, 7, dtype),
+        other_text=make_features(generator, size, 6, 10, 7, 14, dtype),
         unmixed_text=text,
     )
 
@@ -38,7 +39,6 @@ def make_method(algorithm, *, dropout=0.0, seed=0, **settings):
         update={
             "dropout": dropout,
             "summary_dropout": dropout,
-            "pooled_dropout": dropout,
             "fusion_dropout": dropout,
         }
     )

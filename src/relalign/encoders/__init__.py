@@ -19,7 +19,7 @@ def load_image_encoder(encoder: Encoder, folder: Path, device: "torch.device") -
     if encoder.kind == "efficientnet_lite0":
         from relalign.encoders.efficientnet_lite import EfficientNetLite0Encoder
 
-        return EfficientNetLite0Encoder(folder, device)
+        return EfficientNetLite0Encoder(folder, device, image_size=encoder.image_size)
     from relalign.encoders.transformers_image import TransformersImageEncoder
 
     return TransformersImageEncoder(folder, device)

@@ -1,10 +1,11 @@
-"""What a frozen encoder is: the pixels or token numbers of a batch in, token features and pooled vectors out."""
+"""What a frozen encoder is: the pixels or token numbers of a batch in, token features and vectors of a row out."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -12,10 +13,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token features and one pooled vector for each input of a batch, on the CPU."""
+    """Token features and two vectors for each input of a batch, on the CPU.
+
+    `pooled` is the encoder's own vector of a row, the single-modal teacher's; `summary` is all that the towers of
+    the backbone read, such as means and maxima over tokens, also of lower layers.
+    """
 
     tokens: Float32[Tensor, "batch tokens width"]
     pooled: Float32[Tensor, "batch pooled_width"]
+    summary: Float32[Tensor, "batch summary_width"]
 
 
 @dataclass(frozen=True)
@@ -48,5 +54,16 @@ class TextEncoder(Protocol):
     def tokenise(self, captions: list[str]) -> list[TokenisedCaption]:
         """Token numbers of each caption, cut to the encoder's `max_tokens`."""
 
-    def encode(self, numbers: Int64[np.ndarray, "batch length"]) -> Encoded:
-        """Features at every position of captions of equal length, and their pooled vectors."""
+    def encode(
+        self, numbers: Int64[np.ndarray, "batch length"], content: Bool[np.ndarray, "batch length"]
+    ) -> Encoded:
+        """Features at every position of captions of equal length; summaries are over `content` alone."""
+
+
+def mean_and_maximum(
+    tokens: Float[Tensor, "batch tokens width"], real: Bool[Tensor, "batch tokens"]
+) -> Float[Tensor, "batch twice_width"]:
+    """The mean and, behind it, the maximum over the real tokens of each row (at least one)."""
+    left_out = ~real.unsqueeze(-1)
+    mean = tokens.masked_fill(left_out, 0.0).sum(1) / real.sum(1, keepdim=True)
+    return torch.cat([mean, tokens.masked_fill(left_out, -torch.inf).amax(1)], dim=1)

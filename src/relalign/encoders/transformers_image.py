@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32
 from PIL import Image
 from torch import Tensor, nn
 
-from relalign.encoders.base import Encoded
+from relalign.encoders.base import Encoded, mean_and_maximum
 from relalign.encoders.pretrained import load_pretrained
 from relalign.errors import RelalignError
 
@@ -21,7 +21,7 @@ class TransformersImageEncoder:
     Tokens that are no region (CLS, distillation, registers) come first in all these models and are left out.
     The pooled vector is, for joint models, the image embedding in the shared space (`get_image_features`);
     otherwise the CLS token's last hidden state; without one, the mean over regions. `pooler_output` is not used:
-    headless checkpoints leave its layer random.
+    headless checkpoints leave its layer random. The summary is the pooled vector, mean and maximum over regions.
     """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
@@ -54,7 +54,9 @@ class TransformersImageEncoder:
         regions = hidden[:, self.prefix :]
         own = hidden[:, 0] if self.prefix else regions.mean(1)
         pooled = output.pooler_output if self.joint else own
-        return Encoded(regions.cpu(), pooled.cpu())
+        everywhere = torch.ones(regions.shape[:2], dtype=torch.bool, device=self.device)
+        summary = torch.cat([pooled, mean_and_maximum(regions, everywhere)], dim=1)
+        return Encoded(regions.cpu(), pooled.cpu(), summary.cpu())
 
 
 def _as_tokens(hidden: Float[Tensor, "..."]) -> Float[Tensor, "batch tokens width"]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
-from relalign.encoders.base import Encoded, TokenisedCaption
+from relalign.encoders.base import Encoded, TokenisedCaption, mean_and_maximum
 from relalign.encoders.pretrained import load_pretrained
 from relalign.errors import RelalignError
 
@@ -19,6 +19,8 @@ class TransformersTextEncoder:
     otherwise the mean over all positions, CLS and SEP included, as sentence-transformers does, or the CLS token
     where the folder's sentence-transformers configuration says so. `prefix` is put before every caption (E5 wants
     "query: "). SigLIP was trained on captions padded to full length without a mask, and gets them so.
+    The summary is the pooled vector with mean and maximum over the words of three layers: the embeddings, two
+    thirds up, and the last. A last layer trained for similarity of sentences has let go of many a word.
     """
 
     def __init__(self, folder: Path, device: torch.device, *, max_tokens: int, prefix: str = "") -> None:
@@ -35,6 +37,7 @@ class TransformersTextEncoder:
         self.joint = hasattr(self.model, "get_text_features")
         self.pads_fully = config.model_type.startswith("siglip")
         self.takes_first = _sentence_transformers_takes_first(folder)
+        self.lower_layers = (0, 2 * config.num_hidden_layers // 3)
         positions = min(getattr(config, "max_position_embeddings", max_tokens), self.tokeniser.model_max_length)
         self.length = positions if self.pads_fully else min(max_tokens, positions)
 
@@ -53,14 +56,19 @@ class TransformersTextEncoder:
         return [_tokenised(numbers, special, caption) for numbers, special, caption in pairs]
 
     @torch.inference_mode()
-    def encode(self, numbers: Int64[np.ndarray, "batch length"]) -> Encoded:
-        """Features at every position of captions of equal length, and their pooled vectors."""
+    def encode(
+        self, numbers: Int64[np.ndarray, "batch length"], content: Bool[np.ndarray, "batch length"]
+    ) -> Encoded:
+        """Features at every position of captions of equal length; summaries are over `content` alone."""
         forward = self.model.get_text_features if self.joint else self.model
-        output = forward(input_ids=torch.from_numpy(numbers).to(self.device))
+        output = forward(input_ids=torch.from_numpy(numbers).to(self.device), output_hidden_states=True)
         hidden = output.last_hidden_state
         own = hidden[:, 0] if self.takes_first else hidden.mean(1)
         pooled = output.pooler_output if self.joint else own
-        return Encoded(hidden.cpu(), pooled.cpu())
+        words = torch.from_numpy(content).to(self.device)
+        levels = (*(output.hidden_states[layer] for layer in self.lower_layers), hidden)
+        summary = torch.cat([pooled, *(mean_and_maximum(level, words) for level in levels)], dim=1)
+        return Encoded(hidden.cpu(), pooled.cpu(), summary.cpu())
 
 
 def _tokenised(numbers: list[int], special: list[int], caption: str) -> TokenisedCaption:

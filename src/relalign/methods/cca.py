@@ -1,22 +1,25 @@
-"""Regularised linear CCA on pooled features: the closed-form reference that no trained method may lose to.
+"""Regularised linear CCA: the closed-form reference that no trained method may lose to.
 
-With centred features X (images, one row a caption) and Y (captions) and covariances made invertible by
-`C + regularisation * mean(diag(C)) * I`, the canonical directions are the singular vectors of
-`Cxx^-1/2 Cxy Cyy^-1/2`; each canonical coordinate is weighted by its correlation to the given power
-(Gong et al., "A Multi-View Embedding Space", IJCV 2014, section 3.3), then rows are scaled to unit norm.
+X holds the standardised summaries of the training images, Y the mean of those of each image's captions. With
+covariances made invertible by `C + regularisation * I` and factored as `L L'`, the canonical directions are the
+singular vectors of `Lx^-1 Cxy Ly^-T`; each canonical coordinate is weighted by its correlation to the given power
+(Gong et al., "A Multi-View Embedding Space", IJCV 2014, section 3.3), then rows are scaled to unit norm. Trained
+methods read the same summaries, and start here.
 """
 
-import numpy as np
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from relalign.backbone import Backbone, Side, Widths
 from relalign.batches import Features, SplitData
 from relalign.params import Backbone as BackboneSettings
 from relalign.params import Cca
+
+_SMALLEST_DEVIATION = 1e-5
 
 
 class LinearEmbedder(nn.Module):
@@ -29,65 +32,100 @@ class LinearEmbedder(nn.Module):
 
     def __init__(self, widths: Widths, width: int) -> None:
         super().__init__()
-        for side, input_width in (("image", widths.image_pooled), ("text", widths.text_pooled)):
+        for side, input_width in (("image", widths.image_summary), ("text", widths.text_summary)):
             self.register_buffer(f"{side}_mean", torch.zeros(input_width))
             self.register_buffer(f"{side}_map", torch.zeros(input_width, width))
 
     def encode_image(self, features: Features) -> Side:
         """Embed images."""
-        return Side(F.normalize((features.pooled - self.image_mean) @ self.image_map, dim=-1), features)
+        return Side(F.normalize((features.summary - self.image_mean) @ self.image_map, dim=-1), features)
 
     def encode_text(self, features: Features) -> Side:
         """Embed captions."""
-        return Side(F.normalize((features.pooled - self.text_mean) @ self.text_map, dim=-1), features)
+        return Side(F.normalize((features.summary - self.text_mean) @ self.text_map, dim=-1), features)
 
 
 def embedder_width(widths: Widths, settings: Cca) -> int:
     """CCA has no more directions than the narrower side has dimensions."""
-    return min(settings.width, widths.image_pooled, widths.text_pooled)
+    return min(settings.width, widths.image_summary, widths.text_summary)
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """One side of a fitted CCA: `((summary - mean) / deviation) @ directions` are its weighted coordinates."""
+
+    mean: Float[Tensor, " width"]
+    deviation: Float[Tensor, " width"]
+    directions: Float[Tensor, "width directions"]
 
 
 def start_from_cca(backbone: Backbone, data: SplitData, settings: BackboneSettings) -> None:
-    """Start both linear paths of the backbone at CCA, scaled so that embeddings have norm 1 on average."""
-    widths = Widths(0, data.image.pooled.shape[1], 0, data.text.pooled.shape[1])
-    start = Cca(
-        algorithm="cca", regularisation=settings.cca_regularisation, width=settings.embedding_width, power=1.0
-    )
-    fitted = fit_cca(data, start, widths=widths).to(data.image.pooled.device)
-    sides = (
-        (backbone.image, data.image, fitted.image_mean, fitted.image_map),
-        (backbone.text, data.text, fitted.text_mean, fitted.text_map),
-    )
-    for tower, features, mean, linear_map in sides:
-        scale = ((features.pooled - mean) @ linear_map).norm(dim=1).mean()
-        tower.start_linear_at(mean, linear_map / scale)
+    """Start both towers at CCA, scaled so that embeddings have norm 1 on average."""
+    width = min(settings.embedding_width, data.image.summary.shape[1], data.text.summary.shape[1])
+    image, text = canonical_sides(data, width=width, regularisation=settings.cca_regularisation, power=1.0)
+    for tower, features, side in ((backbone.image, data.image, image), (backbone.text, data.text, text)):
+        device = features.summary.device
+        mean, deviation, directions = (part.float().to(device) for part in vars(side).values())
+        scale = (((features.summary - mean) / deviation) @ directions).norm(dim=1).mean()
+        tower.start_at(mean, deviation, directions / scale)
 
 
 def fit_cca(data: SplitData, settings: Cca, *, widths: Widths) -> LinearEmbedder:
-    """Fit on the training split, in float64 (an SVD of near-singular covariances needs it)."""
-    image = data.image.pooled[data.image_of_caption].double().numpy(force=True)
-    text = data.text.pooled.double().numpy(force=True)
-    image_mean, text_mean = image.mean(0), text.mean(0)
-    image, text = image - image_mean, text - text_mean
-    whiten_image, whiten_text = (_inverse_root(side.T @ side / len(side), settings) for side in (image, text))
-    left, correlation, right = np.linalg.svd(whiten_image @ (image.T @ text / len(text)) @ whiten_text)
+    """Fit on the training split."""
     width = embedder_width(widths, settings)
-    weight = correlation[:width] ** settings.power
+    sides = canonical_sides(data, width=width, regularisation=settings.regularisation, power=settings.power)
+    fitted: dict[str, Tensor] = {}
+    for name, side in zip(("image", "text"), sides, strict=True):
+        fitted |= {f"{name}_mean": side.mean, f"{name}_map": side.directions / side.deviation[:, None]}
     embedder = LinearEmbedder(widths, width)
-    fitted = {
-        "image_mean": image_mean,
-        "image_map": whiten_image @ left[:, :width] * weight,
-        "text_mean": text_mean,
-        "text_map": whiten_text @ right.T[:, :width] * weight,
-    }
-    embedder.load_state_dict({name: torch.from_numpy(value).float() for name, value in fitted.items()})
+    embedder.load_state_dict({name: value.float() for name, value in fitted.items()})
     return embedder
 
 
-def _inverse_root(
-    covariance: Float[NDArray[np.float64], "width width"], settings: Cca
-) -> Float[NDArray[np.float64], "width width"]:
-    ridge = settings.regularisation * np.trace(covariance) / len(covariance)
-    values, vectors = np.linalg.eigh(covariance + ridge * np.eye(len(covariance)))
-    root: NDArray[np.float64] = (vectors / np.sqrt(values)) @ vectors.T
+def canonical_sides(
+    data: SplitData, *, width: int, regularisation: float, power: float
+) -> tuple[Canonical, Canonical]:
+    """The first `width` canonical directions of images and captions, in float64 on the CPU."""
+    image, image_mean, image_deviation = _standardised(data.image.summary)
+    captions, text_mean, text_deviation = _standardised(data.text.summary)
+    owner, images = data.image_of_caption.cpu(), len(image)
+    counts = torch.bincount(owner, minlength=images)
+    text = captions.new_zeros(images, captions.shape[1]).index_add_(0, owner, captions) / counts[:, None]
+    image_root, text_root = (_root(side, regularisation) for side in (image, text))
+    cross = torch.linalg.solve_triangular(image_root, image.T @ text / images, upper=False)
+    between = torch.linalg.solve_triangular(text_root, cross.T, upper=False).T
+    left, correlation, right = _largest_singular(between, width)
+    weight = correlation**power
+    return (
+        Canonical(image_mean, image_deviation, _unwhitened(image_root, left) * weight),
+        Canonical(text_mean, text_deviation, _unwhitened(text_root, right) * weight),
+    )
+
+
+def _standardised(summary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    values = summary.cpu().double()
+    mean, deviation = values.mean(0), values.std(0, correction=0).clamp(min=_SMALLEST_DEVIATION)
+    return (values - mean) / deviation, mean, deviation
+
+
+def _root(side: Float[Tensor, "row width"], regularisation: float) -> Float[Tensor, "width width"]:
+    covariance = side.T @ side / len(side)
+    covariance.diagonal().add_(regularisation)
+    root: Tensor = torch.linalg.cholesky(covariance)
     return root
+
+
+def _unwhitened(root: Tensor, directions: Tensor) -> Tensor:
+    solved: Tensor = torch.linalg.solve_triangular(root.T, directions, upper=True)
+    return solved
+
+
+def _largest_singular(matrix: Float[Tensor, "n m"], width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The first singular vectors and values, by way of the smaller Gram matrix: only the large ones are needed."""
+    if matrix.shape[0] > matrix.shape[1]:
+        right, values, left = _largest_singular(matrix.T, width)
+        return left, values, right
+    squared, vectors = torch.linalg.eigh(matrix @ matrix.T)
+    values = squared[-width:].flip(0).clamp(min=torch.finfo(squared.dtype).tiny).sqrt()
+    left = vectors[:, -width:].flip(1)
+    return left, values, (matrix.T @ left) / values

@@ -26,6 +26,11 @@ class TrainedMethod(nn.Module, ABC):
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
         """Named, weighted terms whose sum is minimised; `progress` runs from 0 to 1 over training."""
 
+    @property
+    def complete_from(self) -> float:
+        """The share of training from which on the objective is complete; earlier epochs are not selected."""
+        return 0.0
+
     def scalars(self) -> dict[str, float]:
         """Learned scalars worth watching, logged every epoch."""
         return {"temperature": self.backbone.temperature.item()}

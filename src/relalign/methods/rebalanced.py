@@ -33,7 +33,7 @@ class RebalancedMethod(TrainedMethod):
     def __init__(self, backbone: Backbone, settings: Rebalanced, *, widths: Widths) -> None:
         super().__init__(backbone)
         self.settings = settings
-        width = backbone.image.head.out_features
+        width = backbone.image.linear.out_features
         self.image_teacher = nn.Linear(widths.image_pooled, width)
         self.text_teacher = nn.Linear(widths.text_pooled, width)
         start = torch.tensor(settings.mix)
