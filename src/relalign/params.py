@@ -249,7 +249,11 @@ class Rebalanced(Section):
 
 
 class Iais(Section):
-    """IAIS: intra-modal attention calibrated through inter-modal attention (see `methods/iais.py`)."""
+    """IAIS: intra-modal attention calibrated through inter-modal attention (see `methods/iais.py`).
+
+    `task: ranking` is the paper's. Of its candidates fusion scores the `ranking_prefilter` nearest by embedding;
+    0, as published, is all of them.
+    """
 
     algorithm: Literal["iais"]
     temperature: Positive = 0.07
@@ -263,6 +267,7 @@ class Iais(Section):
     lambda_iais: NonNegative = 8.0
     ranking_queries: Count = 1
     ranking_candidates: Count = 400
+    ranking_prefilter: NonNegativeCount = 0
     ranking_negatives: Count = 31
     ranking_margin: Positive = 0.2
 
