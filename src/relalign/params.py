@@ -191,8 +191,9 @@ class Contrastive(Section):
 class Covlr(Section):
     """CoVLR: cross-modal consistency is meta-train, intra-modal relations are meta-test (see `methods/covlr.py`).
 
-    `meta_order: none` is the plain sum, which is what the released code computes. `relation_weight` 250 at 512
-    items is the released 10 at 21, since the "distance" loss is divided by the number of items.
+    `meta_order: none` is the plain sum, which is what the released code computes. `relation_weight` is that of
+    T^2 KL whatever the `relation`, T its temperature; 100 makes its gradient a third to a half of ITC's, where the
+    released weight (0.48 on this scale) is inert. `band_weight` is that of the mean over pairs (released: 0.44).
     """
 
     algorithm: Literal["covlr"]
@@ -207,12 +208,12 @@ class Covlr(Section):
     strong: Literal["text", "image", "both"] = "text"
     relation: Literal["distance", "cosine", "cluster"] = "distance"
     relation_of: Literal["embedding", "fused"] = "embedding"
-    relation_weight: NonNegative = 250.0
+    relation_weight: NonNegative = 100.0
     relation_temperature: Positive = 0.1
     clusters: Count = 16
     consistency_weight: NonNegative = 1.0
     consistency_temperature: Positive = 0.1
-    band_weight: NonNegative = 0.001
+    band_weight: NonNegative = 0.44
 
 
 class Rebalanced(Section):
@@ -252,7 +253,11 @@ class Rebalanced(Section):
 
 
 class Iais(Section):
-    """IAIS: intra-modal attention calibrated through inter-modal attention (see `methods/iais.py`)."""
+    """IAIS: intra-modal attention calibrated through inter-modal attention (see `methods/iais.py`).
+
+    `task: ranking` is the paper's. Of its candidates fusion scores the `ranking_prefilter` nearest by embedding;
+    0, as published, is all of them.
+    """
 
     algorithm: Literal["iais"]
     temperature: Positive = 0.07
@@ -266,6 +271,7 @@ class Iais(Section):
     lambda_iais: NonNegative = 8.0
     ranking_queries: Count = 1
     ranking_candidates: Count = 400
+    ranking_prefilter: NonNegativeCount = 0
     ranking_negatives: Count = 31
     ranking_margin: Positive = 0.2
 

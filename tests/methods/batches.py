@@ -21,13 +21,14 @@ def make_features(generator, rows, tokens, token_width, pooled_width, summary_wi
 
 def make_batch(size=8, seed=0, dtype=torch.float32) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    text = make_features(generator, size, 6, 10, 7, 14, dtype)
+    image = make_features(generator, size, 5, 12, 9, 15, dtype)
+    text, other_text = (make_features(generator, size, 6, 10, 7, 14, dtype) for _ in range(2))
     return Batch(
         image_ids=torch.arange(size) + 100,
         caption_ids=torch.arange(size) * 5,
-        image=make_features(generator, size, 5, 12, 9, 15, dtype),
-        text=text,
-        other_text=make_features(generator, size, 6, 10, 7, 14, dtype),
+        image=image,
+        text=text.mixed_with(other_text, torch.rand(size, generator=generator).to(dtype) / 2),
+        other_text=other_text,
         unmixed_text=text,
     )
 

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from relalign.objectives.relation import relation_kl
+from relalign.batches import Features, TokenTable
+from relalign.objectives.consistency import nt_xent_loss
+from relalign.objectives.relation import cluster_kl, cosine_relation_kl, relation_kl
 from tests.methods.batches import gradients, loss_of, make_batch, make_method
 
 RELATIONS = ("distance", "cosine", "cluster")
@@ -12,25 +16,49 @@ def _total(terms):
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_step_size_zero_is_the_plain_sum(order, dropout):
-    plain = make_method("covlr", meta_order="none", dropout=dropout)
-    meta = make_method("covlr", meta_order=order, step_size=0.0, dropout=dropout)
-    # Fusion is called in another order in the two, so that only the towers drop the same units.
-    for method in (plain, meta):
-        for module in (*method.backbone.fusion.modules(), method.backbone.fusion):
-            module.p = 0.0
-    # The swap is drawn before the negatives; the plain sum draws none.
-    torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
-    torch.rand((), generator=generator)
-    plain_terms = plain.loss(make_batch(), progress=0.5, generator=generator)
-    meta_terms = loss_of(meta)
+@pytest.mark.parametrize("settings", [{}, {"matching_weight": 0.0}, {"relation_of": "fused", "matching_pairs": 5}])
+def test_step_size_zero_is_the_plain_sum_dropout_included(order, settings):
+    plain = make_method("covlr", meta_order="none", dropout=0.3, **settings)
+    meta = make_method("covlr", meta_order=order, step_size=0.0, dropout=0.3, **settings)
+    plain_terms, meta_terms = loss_of(plain), loss_of(meta)
     torch.testing.assert_close(_total(meta_terms), _total(plain_terms))
     plain_gradients, meta_gradients = gradients(plain, plain_terms), gradients(meta, meta_terms)
     assert plain_gradients.keys() == meta_gradients.keys()
     for name, gradient in plain_gradients.items():
         torch.testing.assert_close(meta_gradients[name], gradient, atol=1e-5, rtol=1e-4)
+
+
+class _DoubleTokens(TokenTable):
+    def gather(self, rows):
+        tokens, mask = super().gather(rows)
+        return tokens.double(), mask
+
+
+def test_second_order_gradient_of_the_whole_method_matches_finite_differences():
+    """Along random directions, in float64, with every term of the method in play."""
+    settings = {"relation": "cosine", "relation_weight": 30.0, "fast": "all", "step_size": 0.1}
+    method = make_method("covlr", meta_order="second", **settings).double()
+    batch = make_batch(dtype=torch.float64)
+    sides = {
+        name: replace(side, table=_DoubleTokens(side.table.tokens, side.table.lengths))
+        for name, side in vars(batch).items()
+        if isinstance(side, Features)
+    }
+    batch = replace(batch, **sides)
+    found = gradients(method, loss_of(method, batch))
+    generator, step = torch.Generator().manual_seed(1), 1e-6
+    for _ in range(4):
+        moved = {
+            name: (value, torch.randn(value.shape, generator=generator, dtype=torch.float64))
+            for name, value in method.named_parameters()
+        }
+        values = []
+        for change in (step, -2 * step, step):  # the last one moves back
+            for value, direction in moved.values():
+                value.data += change * direction
+            values.append(_total(loss_of(method, batch)).item())
+        slope = sum((found[name] * moved[name][1]).sum().item() for name in found)
+        assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=1e-5)
 
 
 def test_second_order_differs_from_first_and_both_from_the_plain_sum():
@@ -70,11 +98,64 @@ def test_the_strong_modality_alone_feels_the_relation_loss(relation):
         assert {name.split(".")[1] for name in found} == feels
 
 
-def test_relation_is_the_weighted_distance_to_the_frozen_text_encoder():
-    method = make_method("covlr", meta_order="none", relation_weight=3.0)
+def _kl(relation, student, teacher):
+    if relation == "distance":
+        return len(student) * relation_kl(student, teacher)
+    if relation == "cosine":
+        return cosine_relation_kl(student, teacher, student_temperature=0.2, teacher_temperature=0.2)
+    return cluster_kl(student, teacher, clusters=3, temperature=0.2)
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_relation_is_weight_times_squared_temperature_times_the_kl_from_the_unmixed_captions_encoder(relation):
+    settings = {"relation": relation, "relation_temperature": 0.2, "clusters": 3}
+    method = make_method("covlr", meta_order="none", relation_weight=3.0, **settings)
     batch = make_batch()
-    expected = 3 * relation_kl(method.backbone.encode_text(batch.text).embedding, batch.text.pooled)
-    torch.testing.assert_close(loss_of(method)["relation"], expected)
+    divergence = _kl(relation, method.backbone.encode_text(batch.text).embedding, batch.unmixed_text.pooled)
+    expected = 3 * (1 if relation == "distance" else 0.2**2) * divergence
+    torch.testing.assert_close(loss_of(method, batch)["relation"], expected)
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_a_relations_weight_holds_for_a_batch_of_any_size(relation):
+    method = make_method("covlr", meta_order="none", relation=relation, clusters=4)
+    small, large = (loss_of(method, make_batch(size=size))["relation"].item() for size in (16, 128))
+    assert 0.4 < large / small < 2.5  # of eight times the rows
+
+
+def test_consistency_is_that_of_the_fused_pairs_with_their_other_captions_and_the_bands_mean():
+    settings = {"consistency_weight": 3.0, "band_weight": 20.0, "matching_pairs": 5}
+    method, batch = make_method("covlr", meta_order="none", **settings), make_batch()
+    method.backbone.fusion_norm.weight.data.fill_(0.15)  # inner products within the band
+    first = torch.arange(5)
+    image = method.backbone.encode_image(batch.image.take(first))
+    own, other = (
+        method.backbone.fuse(image, method.backbone.encode_text(text.take(first))).pooled
+        for text in (batch.text, batch.other_text)
+    )
+    inner = (own @ own.T).flatten().tolist()
+    band = sum(abs(min((s - 0.1) * (s - 0.5), 0)) for s in inner) / len(inner)
+    assert band > 1e-3
+    expected = 3 * (nt_xent_loss(own, other, temperature=0.1) + 20 * band)
+    torch.testing.assert_close(loss_of(method, batch)["consistency"], expected)
+
+
+def test_temperature_and_matching_head_never_take_the_inner_step():
+    """The relations do not depend on them: they are what MetaAlign's scheme calls heads of the other task."""
+    for fast, moved in (
+        ("all", {"image", "text", "to_fusion", "product_to_fusion", "modality", "fusion", "fusion_norm"}),
+        ("towers", {"image", "text"}),
+        ("image", {"image"}),
+        ("text", {"text"}),
+    ):
+        method = make_method("covlr", fast=fast)
+        assert {name.split(".")[1] for name, _ in method.named_parameters() if method._is_fast(name)} == moved
+
+
+def test_a_last_batch_of_two_rows_is_learnt_from():
+    for order in ("none", "first"):
+        terms = loss_of(make_method("covlr", meta_order=order, matching="listwise"), make_batch(size=2))
+        assert _total(terms).isfinite()
 
 
 def test_fused_relations_are_those_of_the_fused_pairs():

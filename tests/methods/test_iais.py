@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,22 +46,55 @@ def test_every_variant_trains_the_attention_and_the_shared_projection(settings):
 RANKING = {"task": "ranking", "ranking_queries": 2, "ranking_candidates": 8, "ranking_negatives": 3}
 
 
-def test_ranking_equals_a_loop_over_queries_and_candidates():
-    method, batch = make_method("iais", **RANKING).eval(), make_batch()
+@pytest.mark.parametrize(
+    ("settings", "negatives"),
+    [({}, 3), ({"ranking_queries": 5, "matching_pairs": 2}, 3), ({"ranking_negatives": 31}, 7)],
+)
+@pytest.mark.parametrize("prefilter", [0, 4])
+def test_ranking_equals_a_loop_over_queries_and_candidates(settings, negatives, prefilter):
+    """A batch with fewer candidates than negatives asked for gives as many as it has."""
+    method, batch = (
+        make_method("iais", **RANKING | settings | {"ranking_prefilter": prefilter}).eval(),
+        make_batch(),
+    )
     value = loss_of(method, batch)["ranking"]
     image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
+    similarity = (image.embedding @ text.embedding.T).tolist()
 
     def score(i, t):
         rows = torch.tensor([i]), torch.tensor([t])
         return method.backbone.fuse(image.take(rows[0]), text.take(rows[1])).matching_logit.sigmoid().item()
 
     losses = []
-    for query in range(2):
+    for query in range(method.settings.ranking_queries):
         others = [j for j in range(8) if j != query]
-        for scores in ([score(query, j) for j in others], [score(j, query) for j in others]):
-            hardest = sorted(scores, reverse=True)[:3]
+        for pairs in ([(query, j) for j in others], [(j, query) for j in others]):
+            kept = sorted(pairs, key=lambda pair: -similarity[pair[0]][pair[1]])[: prefilter or None]
+            hardest = sorted((score(*pair) for pair in kept), reverse=True)[:negatives]
             losses += [max(0.0, 0.2 + negative - score(query, query)) for negative in hardest]
     assert value.item() == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+
+
+def test_both_tasks_align_the_attention_of_the_same_pairs():
+    matching, ranking = (make_method("iais", **settings, matching_pairs=5) for settings in ({}, RANKING))
+    torch.testing.assert_close(loss_of(ranking)["alignment"], loss_of(matching)["alignment"])
+
+
+def test_a_last_batch_of_two_rows_is_learnt_from():
+    method = make_method("iais", task="ranking", ranking_prefilter=128)
+    assert all(term.isfinite() for term in loss_of(method, make_batch(size=2)).values())
+
+
+def test_round_trips_through_the_other_modality_are_distributions():
+    """What "distributed" compares: products of the blocks across have rows that sum to 1."""
+    method, batch = make_method("iais"), make_batch()
+    image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
+    a = method.backbone.fuse(image, text, attention=True).attention
+    for there, back, mask in (
+        (a.text_image, a.image_text, a.text_mask),
+        (a.image_text, a.text_image, a.image_mask),
+    ):
+        torch.testing.assert_close((there @ back).sum(2), mask.float())
 
 
 def test_hard_negatives_are_chosen_as_in_evaluation_and_training_goes_on():
@@ -69,6 +103,7 @@ def test_hard_negatives_are_chosen_as_in_evaluation_and_training_goes_on():
     assert all(module.training for module in method.modules())
 
 
-def test_more_negatives_than_the_batch_holds_is_an_error():
+def test_a_query_that_is_its_only_candidate_is_an_error_that_names_the_remedy():
+    method, batch = make_method("iais", **RANKING), make_batch()
     with pytest.raises(RelalignError, match="training.batch_size"):
-        loss_of(make_method("iais", task="ranking"))
+        loss_of(method, replace(batch, image_ids=torch.zeros(8, dtype=torch.long)))

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from relalign.errors import RelalignError
-from relalign.objectives.distillation import structure_loss
+from relalign.objectives.contrastive import one_way_contrastive_loss
+from relalign.objectives.distillation import relation_structure_loss, structure_loss
 from relalign.objectives.similarity import cosine_matrix, off_diagonal
 from tests.methods.batches import gradients, loss_of, make_batch, make_method
 
@@ -34,7 +35,7 @@ def test_teacher_terms_reach_only_the_mix_and_the_second_temperature():
 
 def test_text_term_has_the_closed_form_in_the_mix():
     method, batch = make_method("rebalanced", mix=0.8, text_structure_weight=1.0), make_batch()
-    teachers = [cosine_matrix(side.pooled, side.pooled) for side in (batch.image, batch.text)]
+    teachers = [cosine_matrix(side.pooled, side.pooled) for side in (batch.image, batch.unmixed_text)]
     apart = off_diagonal(teachers[0] - teachers[1]).abs().mean() / 0.07
     terms = loss_of(method, batch)
     torch.testing.assert_close(terms["text_structure"], 0.2 * apart)
@@ -53,14 +54,15 @@ def test_teachers_are_row_aligned_with_the_students():
     first, second = loss_of(method, batch), loss_of(method, permuted)
     for name in SEVEN - {"matching"}:
         torch.testing.assert_close(first[name], second[name])
-    mixed = replace(batch, text=batch.text.take(order))
+    mixed = replace(batch, unmixed_text=batch.unmixed_text.take(order))
     assert not torch.isclose(loss_of(method, mixed)["structure"], first["structure"])
 
 
 def test_a_clamped_mix_outside_its_bounds_still_gets_the_gradient_that_brings_it_back():
     method = make_method("rebalanced")
     method.raw_mix.data.fill_(1.3)
-    assert method.mix.item() == 1.0
+    assert method.scalars()["mix"] == 1.0
+    assert method.scalars()["raw_mix"] == pytest.approx(1.3)
     terms = loss_of(method)
     assert gradients(method, {"image_structure": terms["image_structure"]})["raw_mix"] > 0
 
@@ -81,8 +83,11 @@ def test_a_mix_outside_its_bound_is_refused():
 
 def test_a_learned_second_temperature_stays_bounded():
     method = make_method("rebalanced", learn_structure_temperature=True)
-    method.log_structure_temperature.data.fill_(9.0)
-    assert method.scalars()["structure_temperature"] == 1.0
+    for raw, bound in ((9.0, 1.0), (-9.0, 0.01)):
+        method.log_structure_temperature.data.fill_(raw)
+        assert method.scalars()["structure_temperature"] == pytest.approx(bound)
+        found = gradients(method, {"structure": loss_of(method)["structure"]})
+        assert found["log_structure_temperature"] < 0  # not stuck at the bound
 
 
 @pytest.mark.parametrize("distance", ["mae", "mse", "cumulative", "wasserstein"])
@@ -96,5 +101,48 @@ def test_every_distance_works_on_every_relation(distance, relations):
 def test_image_relations_alone_are_the_structure_loss_of_image_embeddings():
     method, batch = make_method("rebalanced", relations=["image"]), make_batch()
     image = method.backbone.encode_image(batch.image).embedding
-    expected = structure_loss(image, batch.image.pooled, batch.text.pooled, mix=0.5, temperature=0.07)
+    expected = structure_loss(image, batch.image.pooled, batch.unmixed_text.pooled, mix=0.5, temperature=0.07)
     torch.testing.assert_close(loss_of(method, batch)["structure"], 2 * expected.student)
+
+
+@pytest.mark.parametrize("relations", ["fused", "image", "text", "cross"])
+@pytest.mark.parametrize("distance", ["mae", "wasserstein"])
+def test_each_kind_of_relation_is_compared_with_both_teachers_as_they_were_before_mixing(relations, distance):
+    """For "wasserstein" pairs weigh by how unlike the text tower finds their captions (released: `1 - cos`)."""
+    method, batch = make_method("rebalanced", relations=[relations], distance=distance), make_batch()
+    image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
+    fused = method.backbone.fuse(image, text).pooled
+    rows, columns = {
+        "fused": (fused, fused),
+        "image": (image.embedding, image.embedding),
+        "text": (text.embedding, text.embedding),
+        "cross": (image.embedding, text.embedding),
+    }[relations]
+    expected = relation_structure_loss(
+        cosine_matrix(rows, columns),
+        *(cosine_matrix(teacher.pooled, teacher.pooled) for teacher in (batch.image, batch.unmixed_text)),
+        mix=0.5,
+        temperature=0.07,
+        distance=distance,
+        weights=1 - cosine_matrix(text.embedding, text.embedding),
+    )
+    terms = loss_of(method, batch)
+    torch.testing.assert_close(terms["structure"], 2 * expected.student)
+    torch.testing.assert_close(terms["image_structure"], expected.image)
+
+
+def test_representations_are_distilled_from_projected_teachers_whose_projections_learn():
+    method, batch = make_method("rebalanced", image_distillation_weight=3.0), make_batch()
+    image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
+    terms = loss_of(method, batch)
+    expected = {
+        "image_distillation": (3, image, method.image_teacher(batch.image.pooled)),
+        "text_distillation": (2, text, method.text_teacher(batch.unmixed_text.pooled)),
+    }
+    for name, (weight, student, teacher) in expected.items():
+        one_way = one_way_contrastive_loss(student.embedding, teacher, temperature=method.backbone.temperature)
+        torch.testing.assert_close(terms[name], weight * one_way)
+        side = name.split("_")[0]
+        found = gradients(method, {name: loss_of(method, batch)[name]})
+        assert {key for key in found if "teacher" in key} == {f"{side}_teacher.weight", f"{side}_teacher.bias"}
+        assert found[f"{side}_teacher.weight"].abs().sum() > 0

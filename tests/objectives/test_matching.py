@@ -47,9 +47,16 @@ def test_same_generator_state_draws_the_same():
     assert not torch.equal(_sample(logits, ids, seed=3), _sample(logits, ids, seed=4))
 
 
-def test_too_few_other_images_is_an_error_that_names_the_remedy():
+def test_too_few_other_images_are_drawn_repeatedly():
+    ids = torch.tensor([0, 1, 1])
+    drawn = _sample(torch.zeros(3, 3), ids, count=2)
+    assert (ids[drawn] != ids[:, None]).all()
+    assert _sample(torch.zeros(2, 2), ids[:2], count=2).tolist() == [[1, 1], [0, 0]]
+
+
+def test_no_other_image_is_an_error_that_names_the_remedy():
     with pytest.raises(RelalignError, match="training.batch_size"):
-        _sample(torch.zeros(3, 3), torch.tensor([0, 1, 1]), count=2)
+        _sample(torch.zeros(3, 3), torch.tensor([1, 1, 1]), count=2)
 
 
 def test_matching_loss_equals_cross_entropy_of_a_two_output_head():

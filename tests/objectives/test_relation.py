@@ -57,6 +57,14 @@ def test_the_student_learns_and_the_teacher_gets_no_gradient(loss):
     assert student.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_autocast_to_bfloat16_does_not_change_the_value(loss):
+    student, teacher = (vectors.float() for vectors in _vectors(3, 40))
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = loss(student, teacher)
+    torch.testing.assert_close(lowered, loss(student, teacher))
+
+
 def test_separate_groups_are_found_as_clusters():
     generator = torch.Generator().manual_seed(0)
     group = torch.arange(30) % 3

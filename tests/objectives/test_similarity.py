@@ -32,5 +32,15 @@ def test_distances_of_unit_vectors_and_a_finite_gradient_where_rows_are_equal():
     assert vectors.grad.isfinite().all()
 
 
+def test_cosines_are_as_exact_under_autocast_and_keep_float64():
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = torch.randn(2, 6, 8, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = cosine_matrix(rows, columns)
+    assert torch.equal(lowered, cosine_matrix(rows, columns))
+    assert cosine_matrix(rows.bfloat16(), columns).dtype == torch.float32
+    assert cosine_matrix(rows.double(), columns.double()).dtype == torch.float64
+
+
 def test_a_zero_vector_has_cosine_zero():
     assert cosine_matrix(torch.zeros(1, 3), torch.ones(2, 3)).tolist() == [[0.0, 0.0]]

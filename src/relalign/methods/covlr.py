@@ -6,13 +6,24 @@
     minimise L_tr(theta) + L_te(theta')
 
 The abstract announces the meta step, the released code has none: `meta_order: none` is that code's plain sum, and
-the step is rebuilt after MetaAlign, from which the code took its remnants. Relations are those of the strong
-modality's frozen encoder (text, as released), kept by the vectors that are searched later (`relation_of:
-embedding`) or, to the letter of the released code, by the fused vectors. Masked language modelling and masked
-patch regression need encoders that are trained; over frozen features they do not apply.
+the step is rebuilt after MetaAlign, from which the code took its remnants. MetaAlign swaps the roles every other
+step; `swap_roles` draws the share of swapped steps, which needs no counter that a resumed run would have to keep.
+Relations are those of the strong modality's frozen encoder (text, as released; the caption as it was before
+`caption_mixing`), kept by the vectors that are searched later (`relation_of: embedding`) or, to the letter of the
+released code, by the fused vectors. Masked language modelling and masked patch regression need encoders that are
+trained; over frozen features they do not apply.
+
+Scale: the relation term is `relation_weight * T^2 * KL`, T being the temperature of the target's softmaxes: 1 for
+"distance", which has none, `relation_temperature` for the others. The gradient of a KL grows as 1 / T^2 (Hinton et
+al., arXiv 1503.02531, section 2), and none of the three grows with the batch, so that one weight serves all. With
+512 pairs of Flickr8k the default 100 gives the text tower a gradient 0.3 ("distance"), 0.5 ("cosine") and 0.6
+("cluster") times ITC's, at the start as after a few epochs. The released weight, 10 on the KL over the batch size
+of 21 a device, is 0.48 here, a 210th: 0.0015 times ITC's gradient (0.002 with 21 pairs), which constrains nothing.
+`band_weight` is of the mean over pairs; the released 0.001 of their sum over 21 x 21 is 0.44.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -27,7 +38,14 @@ from relalign.objectives.relation import cluster_kl, cosine_relation_kl, relatio
 from relalign.params import Covlr
 
 _FAST = {
-    "all": ("backbone.image.", "backbone.text.", "backbone.to_fusion.", "backbone.modality", "backbone.fusion"),
+    "all": (
+        "backbone.image.",
+        "backbone.text.",
+        "backbone.to_fusion.",
+        "backbone.product_to_fusion.",
+        "backbone.modality",
+        "backbone.fusion",
+    ),
     "towers": ("backbone.image.", "backbone.text."),
     "image": ("backbone.image.",),
     "text": ("backbone.text.",),
@@ -44,17 +62,19 @@ class CovlrMethod(TrainedMethod):
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
         """L_tr(theta) + L_te(theta'), or with `meta_order: none` the named terms of L_tr(theta) + L_te(theta)."""
         order = self.settings.meta_order
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         if order == "none":
             image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
             cross_modal, fused = self._cross_modal(batch, image, text, generator)
-            return cross_modal | self._intra_modal(batch, image, text, fused)
+            return cross_modal | self._intra_modal(batch, image, text, fused, seed)
 
         tasks: dict[str, Callable[[CovlrMethod], Tensor]] = {
             "cross_modal": lambda model: model._cross_modal_task(batch, generator),
-            "intra_modal": lambda model: model._intra_modal_task(batch),
+            "intra_modal": lambda model: model._intra_modal_task(batch, seed),
         }
-        # MetaAlign swaps every other step; a draw needs no counter that a resumed run would have to keep.
-        swap = bool(torch.rand((), generator=generator, device=generator.device) < self.settings.swap_roles)
+        share = self.settings.swap_roles
+        # Without swaps nothing is drawn: the negatives are then those of the plain sum.
+        swap = share > 0 and bool(torch.rand((), generator=generator, device=generator.device) < share)
         train, test = reversed(tasks) if swap else tasks
         values: Terms = {}
 
@@ -78,11 +98,11 @@ class CovlrMethod(TrainedMethod):
         image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
         return _total(self._cross_modal(batch, image, text, generator)[0])
 
-    def _intra_modal_task(self, batch: Batch) -> Tensor:
+    def _intra_modal_task(self, batch: Batch, seed: int) -> Tensor:
         # Both towers in the same order as in the other task: dropout then drops the same units of both.
         image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
         fused = self._fuse_first(image, text) if self._needs_fused else None
-        return _total(self._intra_modal(batch, image, text, fused))
+        return _total(self._intra_modal(batch, image, text, fused, seed))
 
     @property
     def _needs_fused(self) -> bool:
@@ -110,37 +130,48 @@ class CovlrMethod(TrainedMethod):
         )
         return terms | {"matching": settings.matching_weight * matching}, fused
 
-    def _intra_modal(self, batch: Batch, image: Side, text: Side, fused: Fused | None) -> Terms:
+    def _intra_modal(self, batch: Batch, image: Side, text: Side, fused: Fused | None, seed: int) -> Terms:
         settings = self.settings
         terms = {"relation": settings.relation_weight * self._relation(batch, image, text, fused)}
         if fused is not None and settings.consistency_weight > 0:
             pairs = torch.arange(len(fused.pooled), device=fused.pooled.device)
-            other = self.backbone.encode_text(batch.other_text.take(pairs))
-            again = self.backbone.fuse(image.take(pairs), other)
+            with _dropout_of_its_own(seed, pairs.device):
+                other = self.backbone.encode_text(batch.other_text.take(pairs))
+                again = self.backbone.fuse(image.take(pairs), other)
             consistency = nt_xent_loss(fused.pooled, again.pooled, temperature=settings.consistency_temperature)
-            band = settings.band_weight * band_regulariser(fused.pooled)
+            band = settings.band_weight * band_regulariser(fused.pooled) / len(pairs) ** 2
             terms["consistency"] = settings.consistency_weight * (consistency + band)
         return terms
 
     def _relation(self, batch: Batch, image: Side, text: Side, fused: Fused | None) -> Float[Tensor, ""]:
-        """Mean over the strong modalities of the distance between the student's relations and the teacher's."""
+        """Mean over the strong modalities of the scaled KL from the teacher's relations to the student's."""
         strong = ("text", "image") if self.settings.strong == "both" else (self.settings.strong,)
-        teachers = {"text": batch.text.pooled, "image": batch.image.pooled}
+        teachers = {"text": batch.unmixed_text.pooled, "image": batch.image.pooled}
         students = {"text": text.embedding, "image": image.embedding}
         if self.settings.relation_of == "fused" and fused is not None:
             students = dict.fromkeys(students, fused.pooled)
-        losses = [self._distance(students[side], teachers[side][: len(students[side])]) for side in strong]
+        losses = [self._divergence(students[side], teachers[side][: len(students[side])]) for side in strong]
         return torch.stack(losses).mean()
 
-    def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def _divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         settings, temperature = self.settings, self.settings.relation_temperature
         if settings.relation == "distance":
-            return relation_kl(student, teacher)
+            return relation_kl(student, teacher) * len(student)  # undoes its division: the KL itself
         if settings.relation == "cosine":
-            return cosine_relation_kl(
+            divergence = cosine_relation_kl(
                 student, teacher, student_temperature=temperature, teacher_temperature=temperature
             )
-        return cluster_kl(student, teacher, clusters=settings.clusters, temperature=temperature)
+        else:
+            divergence = cluster_kl(student, teacher, clusters=settings.clusters, temperature=temperature)
+        return temperature**2 * divergence
+
+
+@contextmanager
+def _dropout_of_its_own(seed: int, device: torch.device) -> Iterator[None]:
+    """Dropout that follows from `seed` and neither sees nor changes what was dropped before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _total(terms: Terms) -> Tensor:

@@ -5,15 +5,18 @@
 
 IIC and TTC pull each embedding to its own modality's frozen teacher (contrastively, through a learned projection);
 the structure terms compare relations with E = mix * text teacher's + (1 - mix) * image teacher's. The teachers are
-the frozen encoders' pooled vectors of the same rows. Stage 1 is the first `stage_one` of training: the released
-code instead loads a checkpoint of a first run with a schedule of its own. `relations` may add the embeddings'
-relations within ("image", "text") and between ("cross") modalities to the released ones of fused vectors.
+the frozen encoders' pooled vectors of the same rows, the caption's as it was before `caption_mixing`. Stage 1 is
+the first `stage_one` of training: the released code instead loads a checkpoint of a first run with a schedule of
+its own. `relations` may add the embeddings' relations within ("image", "text") and between ("cross") modalities to
+the released ones of fused vectors.
 
 Degenerate directions (see `StructureLoss`): the mix is learned but bounded, `mix_bound: none` being the released
 behaviour; the second temperature only scales the structure terms, so that learning it, as released, is learning to
 switch them off: it is fixed unless `learn_structure_temperature`, and then learned as a logarithm and bounded.
 Both are logged every epoch.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -50,18 +53,22 @@ class RebalancedMethod(TrainedMethod):
         if self.settings.mix_bound == "sigmoid":
             return raw.sigmoid()
         if self.settings.mix_bound == "clamp":
-            return raw + (raw.clamp(0, 1) - raw).detach()  # the gradient passes, so that it can come back inside
+            return _clamped(raw, 0.0, 1.0)
         return raw
 
     @property
     def structure_temperature(self) -> Tensor:
         """The second temperature, within [0.01, 1] if it is learned."""
-        temperature: Tensor = self.log_structure_temperature.exp()
-        return temperature.clamp(0.01, 1.0) if self.settings.learn_structure_temperature else temperature
+        log: Tensor = self.log_structure_temperature
+        if self.settings.learn_structure_temperature:
+            log = _clamped(log, math.log(0.01), 0.0)
+        return log.exp()
 
     def scalars(self) -> dict[str, float]:
-        """Also the mix and the second temperature."""
+        """Also the second temperature and the mix, with how far the latter is outside its clamp."""
         learned = {"mix": self.mix.item(), "structure_temperature": self.structure_temperature.item()}
+        if self.settings.mix_bound == "clamp":
+            learned["raw_mix"] = self.raw_mix.item()
         return super().scalars() | learned
 
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
@@ -85,7 +92,7 @@ class RebalancedMethod(TrainedMethod):
             one_way_contrastive_loss(side.embedding, teacher, temperature=temperature, ids=ids)
             for side, teacher in (
                 (image, self.image_teacher(batch.image.pooled)),
-                (text, self.text_teacher(batch.text.pooled)),
+                (text, self.text_teacher(batch.unmixed_text.pooled)),
             )
         )
         return {
@@ -112,7 +119,7 @@ class RebalancedMethod(TrainedMethod):
 
     def _structure_of(self, batch: Batch, text: Side, rows: Tensor, columns: Tensor) -> StructureLoss:
         size = len(rows)  # fused vectors exist for the first pairs of the batch only
-        image_teacher, text_teacher = batch.image.pooled[:size], batch.text.pooled[:size]
+        image_teacher, text_teacher = batch.image.pooled[:size], batch.unmixed_text.pooled[:size]
         texts = text.embedding[:size].detach()
         return relation_structure_loss(
             cosine_matrix(rows, columns),
@@ -123,3 +130,8 @@ class RebalancedMethod(TrainedMethod):
             distance=self.settings.distance,
             weights=(1 - cosine_matrix(texts, texts)).clamp(min=0),
         )
+
+
+def _clamped(raw: Tensor, low: float, high: float) -> Tensor:
+    """`raw` within bounds, with its whole gradient, so that a parameter outside them can come back inside."""
+    return raw + (raw.clamp(low, high) - raw).detach()

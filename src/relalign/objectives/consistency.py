@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from relalign.objectives.similarity import cosine_matrix
+
 
 def nt_xent_loss(
     first: Float[Tensor, "batch width"], second: Float[Tensor, "batch width"], *, temperature: float = 0.1
@@ -15,8 +17,8 @@ def nt_xent_loss(
     mutually orthogonal views at temperature 1 give `log(1 + 2/e) = 0.5514`.
     """
     size = len(first)
-    vectors = F.normalize(torch.cat([first, second]), dim=-1)
-    logits = vectors @ vectors.T / temperature
+    vectors = torch.cat([first, second])
+    logits = cosine_matrix(vectors, vectors) / temperature
     itself = torch.eye(2 * size, dtype=torch.bool, device=logits.device)
     partner = torch.arange(2 * size, device=logits.device).roll(size)
     return F.cross_entropy(logits.masked_fill(itself, -torch.inf), partner)

@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from relalign.objectives.similarity import cosine_matrix
+
 Temperature = float | Float[Tensor, ""]
 
 
@@ -22,7 +24,7 @@ def contrastive_loss(
 
     Example: two pairs at a right angle to each other, temperature 1: `log(1 + 1/e) = 0.3133`.
     """
-    logits = F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T / temperature
+    logits = cosine_matrix(image, text) / temperature
     return symmetric_cross_entropy(logits, identity_targets(logits, ids))
 
 
@@ -34,7 +36,7 @@ def one_way_contrastive_loss(
     ids: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """`contrastive_loss` from student rows to teacher columns only: Rebalanced's representation distillation."""
-    logits = F.normalize(student, dim=-1) @ F.normalize(teacher, dim=-1).T / temperature
+    logits = cosine_matrix(student, teacher) / temperature
     return F.cross_entropy(logits, identity_targets(logits, ids))
 
 

@@ -42,7 +42,9 @@ def structure_loss(
     Distances: "mae", "mse"; "cumulative", the mean absolute difference of the running sums over the flattened
     pairs, which the released code calls `kl`; "wasserstein", the mean over rows of the 1-D distance between the
     two sets of relations, the pair (i, j) weighing `weights[i, j]` (non-negative; all alike by default), for
-    which `image` and `text` are 0 as released. Gradients flow into student, mix and temperature, never into the
+    which `image` and `text` are 0 as released. Left out are the two small MLPs through which the released code
+    sends the teachers for "wasserstein" only: learned, they can give the teachers any relations, the student's
+    too. Gradients flow into student, mix and temperature, never into the
     teachers.
     """
     return relation_structure_loss(

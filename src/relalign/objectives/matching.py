@@ -22,16 +22,18 @@ def sample_hard_negatives(
     """Draw `count` different candidates a query with weight `softmax(logits) + 1e-5`, none with the query's id.
 
     `logits` are similarities over the temperature; no gradient flows. Drawing happens on the generator's
-    device. Raises `RelalignError` if a query has fewer than `count` candidates with another id.
+    device. If a query has fewer than `count` candidates with another id, as in a short last batch, all draw with
+    replacement. Raises `RelalignError` if a query has none.
     """
     other = query_ids[:, None] != candidate_ids[None, :]
-    if bool((other.sum(dim=1) < count).any()):
+    fewest = int(other.sum(dim=1).min())
+    if fewest == 0:
         raise RelalignError(
-            f"A batch has a row with fewer than {count} rows of other images to serve as negatives. "
+            "A batch has a row without a row of another image to serve as its negative. "
             "Raise training.batch_size or use more images."
         )
     weights = torch.where(other, logits.detach().softmax(dim=1) + _FLOOR, 0.0)
-    drawn = torch.multinomial(weights.to(generator.device), count, generator=generator)
+    drawn = torch.multinomial(weights.to(generator.device), count, replacement=fewest < count, generator=generator)
     return drawn.to(logits.device)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relalign.objectives.clusters import farthest_point_clusters, leave_one_out_cosines
-from relalign.objectives.similarity import cosine_matrix, euclidean_matrix, off_diagonal
+from relalign.objectives.similarity import at_least_float32, cosine_matrix, euclidean_matrix, off_diagonal
 
 
 def relation_kl(
@@ -57,10 +57,11 @@ def cluster_kl(
     turned into an assignment. Clusters that an item leaves empty take no part for it. No gradient reaches
     `teacher`. At most `batch` clusters are made; a single cluster gives 0.
     """
-    teacher = teacher.detach()
-    assignment = farthest_point_clusters(teacher, clusters=min(clusters, len(teacher)))
-    target, real = leave_one_out_cosines(teacher, assignment)
-    given, _ = leave_one_out_cosines(student, assignment)
+    with torch.autocast(teacher.device.type, enabled=False):  # as in `cosine_matrix`
+        student, teacher = at_least_float32(student), at_least_float32(teacher.detach())
+        assignment = farthest_point_clusters(teacher, clusters=min(clusters, len(teacher)))
+        target, real = leave_one_out_cosines(teacher, assignment)
+        given, _ = leave_one_out_cosines(student, assignment)
     # A finite filler: the KL of two -inf would be NaN; where it is the filler both probabilities are 0.
     target, given = ((cosines / temperature).masked_fill(~real, -1e4) for cosines in (target, given))
     return F.kl_div(given.log_softmax(1), target.log_softmax(1), reduction="batchmean", log_target=True)

@@ -11,8 +11,18 @@ from relalign.errors import RelalignError
 def cosine_matrix(
     rows: Float[Tensor, "row width"], columns: Float[Tensor, "column width"]
 ) -> Float[Tensor, "row column"]:
-    """Cosine of every row with every column; a zero vector has cosine 0 with all."""
-    return F.normalize(rows, dim=-1) @ F.normalize(columns, dim=-1).T
+    """Cosine of every row with every column; a zero vector has cosine 0 with all.
+
+    In float32 at least, under autocast too: bfloat16's steps near 1 are wider than what relations differ by.
+    """
+    with torch.autocast(rows.device.type, enabled=False):
+        rows, columns = (F.normalize(at_least_float32(side), dim=-1) for side in (rows, columns))
+        return rows @ columns.T
+
+
+def at_least_float32(array: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The array in float32, or as it is if that is wider."""
+    return array.to(torch.promote_types(array.dtype, torch.float32))
 
 
 def off_diagonal(matrix: Float[Tensor, "row row"]) -> Float[Tensor, "row others"]:
