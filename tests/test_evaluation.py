@@ -13,8 +13,13 @@ from relalign.artifacts import publish, read_manifest
 from relalign.embeddings import load_embeddings, write_embeddings
 from relalign.errors import RelalignError
 from relalign.evaluation import evaluate
+from relalign.metrics.isd import annotated_attention_distance
+from relalign.model_files import load_model
+from relalign.phrase_regions import Phrase, phrase_masks, read_tokeniser
 from relalign.relevance_files import make_relevance
 from relalign.runs import export, train
+from relalign.split_data import load_split
+from tests.encoders.checkpoints import save_text
 from tests.tiny_project import make_features, tiny_params
 
 SETTINGS = {"bootstrap_samples": 20, "rerank_depth": 8, "ndcg_at": [5]}
@@ -163,6 +168,85 @@ def test_coco_ids_of_the_pairs_table_serve_judgements_and_folds(tmp_path):
     table = pd.read_parquet(layout.run("cca", 0) / "evaluation/queries.parquet")
     first = table.loc[table["metric"] == "first10/i2t/recall@1", "image_id"]
     assert sorted(first) == sorted(test["image_id"].unique())[10:]
+
+
+@pytest.fixture(scope="module")
+def annotated(params, tmp_path_factory):
+    """A trained run whose image tokens are a grid of 2 x 2, and the content of a file of phrase regions.
+
+    Of three test captions one has no second phrase that can be compared; a fourth caption is of another split.
+    """
+    layout = make_features(tmp_path_factory.mktemp("annotated"), params, image_tokens=4)
+    pairs = pd.read_parquet(layout.pairs / "pairs.parquet")
+    pairs["caption"] = [f"a dog sleeps on the red mat number {i}" for i in pairs["caption_id"]]  # 9 tokens
+    with publish(layout.pairs, made_by="tests") as draft:
+        pairs.to_parquet(draft / "pairs.parquet")
+    save_text("bert", layout.encoder(params.encoders.text))
+    make_relevance(layout)
+    train(params, layout, method="contrastive", seed=0)
+    export(params, layout, method="contrastive", seed=0)
+    data = load_split(params, layout, "test", device=torch.device("cpu"))
+    lengths = data.text.table.lengths[data.text.rows]
+    long, short = data.caption_ids[lengths > 5].tolist(), data.caption_ids[lengths < 4].tolist()
+    dog = {"start": 2, "text": "dog", "boxes": [[0, 0, 0.6, 1]]}
+    mat = {"start": 20, "text": "red mat", "boxes": [[0.5, 0.5, 1, 1]]}
+    captions = [long[2], short[0], long[5], 0]
+    return layout, [{"caption_id": caption, "phrases": [mat, dog]} for caption in captions]
+
+
+def with_phrases(layout, content):
+    (layout.root / "phrases.json").write_text(json.dumps(content))
+    return tiny_params(evaluate=SETTINGS | {"phrase_regions": "phrases.json"})
+
+
+def test_phrase_regions_add_the_annotated_distance_and_change_no_other_number(params, annotated):
+    layout, content = annotated
+    plain = metrics_of(params, layout, "contrastive")
+    metrics = metrics_of(with_phrases(layout, content), layout, "contrastive")
+    assert set(metrics) - set(plain) == {"isd/annotated"}
+    assert {name: metrics[name] for name in plain} == plain
+    table = pd.read_parquet(layout.run("contrastive", 0) / "evaluation/queries.parquet")
+    found = table[table["metric"] == "isd/annotated"]
+    assert sorted(found["query_id"]) == sorted([content[0]["caption_id"], content[2]["caption_id"]])
+    assert (found["image_id"] == found["query_id"] // 2).all()
+
+
+def test_the_annotated_distance_is_that_of_each_pair_on_its_own(annotated):
+    layout, content = annotated
+    params = with_phrases(layout, content)
+    metrics_of(params, layout, "contrastive")
+    table = pd.read_parquet(layout.run("contrastive", 0) / "evaluation/queries.parquet")
+    model = load_model(layout.run("contrastive", 0) / "model", device=torch.device("cpu"))
+    data = load_split(params, layout, "test", device=torch.device("cpu"))
+    tokeniser = read_tokeniser(layout.encoder(params.encoders.text))
+    phrases = [Phrase.model_validate(phrase) for phrase in content[0]["phrases"]]
+    for row in table[table["metric"] == "isd/annotated"].itertuples():
+        caption = torch.nonzero(data.caption_ids == row.query_id)[0]
+        text = data.text.take(caption)
+        with torch.inference_mode():
+            image = model.encode_image(data.image.take(data.image_of_caption[caption]))
+            blocks = model.fuse(image, model.encode_text(text), attention=True).attention
+        length = text.tokens()[0].shape[1]
+        words, texts = {row.query_id: length}, {row.query_id: f"a dog sleeps on the red mat number {row.query_id}"}
+        masks = phrase_masks({row.query_id: phrases}, texts, words, regions=4, tokeniser=tokeniser)[row.query_id]
+        expected = annotated_attention_distance(
+            blocks.text_text[0], blocks.image_image[0], masks.words, masks.regions
+        )
+        assert row.value == pytest.approx(expected, rel=1e-4)
+
+
+def test_methods_without_fusion_need_no_phrase_regions(layout):
+    params = tiny_params(evaluate=SETTINGS | {"phrase_regions": "absent.json"})
+    assert "isd/annotated" not in metrics_of(params, layout, "cca")
+    with pytest.raises(RelalignError, match=r"absent\.json"):
+        evaluate(params, layout, method="contrastive", seed=0)
+
+
+def test_an_annotated_caption_that_the_pairs_lack_is_an_error(annotated):
+    layout, content = annotated
+    params = with_phrases(layout, [*content, {"caption_id": 999, "phrases": []}])
+    with pytest.raises(RelalignError, match=r"phrases\.json: \[4\]: there is no caption 999"):
+        evaluate(params, layout, method="contrastive", seed=0)
 
 
 def test_a_bad_embedding_is_an_error_naming_its_id_and_leaves_nothing_behind(params, tmp_path):

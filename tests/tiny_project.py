@@ -34,7 +34,7 @@ def tiny_params(**sections: object) -> Params:
     return parse_params(raw)
 
 
-def make_features(root: Path, params: Params, *, seed: int = 0) -> Layout:
+def make_features(root: Path, params: Params, *, seed: int = 0, image_tokens: int = 5) -> Layout:
     """Write the pairs table and both feature stores of a tiny dataset under `root`."""
     layout = Layout(root, params.dataset)
     random = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def make_features(root: Path, params: Params, *, seed: int = 0) -> Layout:
     with publish(layout.pairs, made_by="tests") as draft:
         pairs.to_parquet(draft / "pairs.parquet")
     text_latent = latent[pairs["image_id"]] + 0.1 * random.normal(size=(len(pairs), LATENT))
-    _store(layout.features(params.encoders.image), latent, IMAGE_WIDTH, 5, random, fixed_length=True)
+    _store(layout.features(params.encoders.image), latent, IMAGE_WIDTH, image_tokens, random, fixed_length=True)
     _store(layout.features(params.encoders.text), text_latent, TEXT_WIDTH, 7, random, fixed_length=False)
     return layout
 

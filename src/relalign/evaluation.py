@@ -17,7 +17,8 @@ from relalign.judgements import JudgedNames, read_graded_pairs, read_positives
 from relalign.layout import Layout
 from relalign.metrics.measurement import Measurement
 from relalign.model_files import load_model
-from relalign.params import Evaluate, Params
+from relalign.params import Params
+from relalign.phrase_regions import PhraseMasks, check_whole_picture, phrase_masks, read_phrases, read_tokeniser
 from relalign.relevance_files import load_relevance
 from relalign.result_files import write_evaluation
 from relalign.runs import choose_device
@@ -36,7 +37,7 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     run, settings = layout.run(method, seed), params.evaluate
     embeddings = load_embeddings(run / "embeddings")
     data = load_split(params, layout, "test", device=choose_device(params.training.device))
-    measurements, cross = _fusion(run, data, embeddings, settings)
+    measurements, cross = _fusion(params, layout, run, data, embeddings)
     known = _knowledge(params, layout, embeddings, data, cross)
     without_fusion, numbers = measure(embeddings, settings, known)
     inputs = {
@@ -64,12 +65,13 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
 
 
 def _fusion(
-    run: Path, data: SplitData, embeddings: Embeddings, settings: Evaluate
+    params: Params, layout: Layout, run: Path, data: SplitData, embeddings: Embeddings
 ) -> tuple[list[Measurement], CrossScores | None]:
+    settings = params.evaluate
     model = load_model(run / "model", device=data.image_ids.device)
     if not isinstance(model, Backbone):
         return [], None
-    measurements = measure_attention(model, data, embeddings)
+    measurements = measure_attention(model, data, embeddings, _phrases(params, layout, data))
     if not settings.rerank_depth:
         return measurements, None
     i2t, t2i = two_stage(model, data, embeddings, run / "embeddings", k=settings.rerank_depth)
@@ -80,6 +82,25 @@ def _fusion(
     return measurements, (
         released_scores(images, captions, i2t.candidates, i2t.logits),
         released_scores(captions, images, t2i.candidates, t2i.logits),
+    )
+
+
+def _phrases(params: Params, layout: Layout, data: SplitData) -> dict[int, PhraseMasks]:
+    """The annotated captions of the test split; none without `evaluate.phrase_regions`."""
+    if params.evaluate.phrase_regions is None:
+        return {}
+    image, text = params.encoders.image, params.encoders.text
+    check_whole_picture(layout.encoder(image))
+    pairs = read_pairs(layout)
+    captions = dict(zip(pairs["caption_id"].tolist(), pairs["caption"].tolist(), strict=True))
+    annotated = read_phrases(layout.root / params.evaluate.phrase_regions, captions)
+    return phrase_masks(
+        annotated,
+        captions,
+        dict(zip(data.caption_ids.tolist(), data.text.table.lengths[data.text.rows].tolist(), strict=True)),
+        regions=data.image.table.tokens.shape[1],
+        tokeniser=read_tokeniser(layout.encoder(text)),
+        prefix=params.encoder[text].prefix,
     )
 
 

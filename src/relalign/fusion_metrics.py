@@ -1,21 +1,22 @@
 """What a run's fusion encoder adds: two-stage retrieval and the attention distance of matching pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from relalign.backbone import Backbone
+from relalign.backbone import AttentionBlocks, Backbone
 from relalign.batches import SplitData
 from relalign.cross_modal import recall_measurements
 from relalign.embeddings import Embeddings
-from relalign.metrics.isd import attention_distance
+from relalign.metrics.isd import annotated_attention_distance, attention_distance
 from relalign.metrics.measurement import Measurement
 from relalign.metrics.ranks import cross_modal_ranks
 from relalign.metrics.recall import report_of
 from relalign.metrics.reranking import rerank
 from relalign.metrics.vectors import unit_rows
+from relalign.phrase_regions import PhraseMasks
 from relalign.search import PAIRS_AT_ONCE, Reranked, caption_positions
 
 
@@ -36,11 +37,17 @@ def measure_reranked(
 
 
 @torch.inference_mode()
-def measure_attention(backbone: Backbone, data: SplitData, embeddings: Embeddings) -> list[Measurement]:
-    """`isd/singular` and `isd/distributed` of every matching pair of the split (a value a caption)."""
+def measure_attention(
+    backbone: Backbone, data: SplitData, embeddings: Embeddings, phrases: Mapping[int, PhraseMasks]
+) -> list[Measurement]:
+    """`isd/singular` and `isd/distributed` of every matching pair of the split (a value a caption).
+
+    `phrases`, by caption id, adds `isd/annotated` of their captions, if there are any.
+    """
     owner = torch.from_numpy(embeddings.text_to_image)
     captions = caption_positions(data, embeddings)
     parts = []
+    annotated: dict[int, float] = {}  # by row of the captions
     for chosen in tqdm(
         torch.arange(len(owner)).split(PAIRS_AT_ONCE), desc="Attention", unit="batch", disable=None
     ):
@@ -49,6 +56,20 @@ def measure_attention(backbone: Backbone, data: SplitData, embeddings: Embedding
         blocks = backbone.fuse(image, text, attention=True).attention
         assert blocks is not None  # noqa: S101 (asked for)
         parts.append(torch.stack(attention_distance(**vars(blocks))))
+        for place, row in enumerate(chosen.tolist()):
+            if (masks := phrases.get(int(embeddings.text_ids[row]))) is not None:
+                annotated[row] = _annotated(blocks, place, masks)
     singular, distributed = torch.cat(parts, dim=1).double().numpy()
     ids = embeddings.text_ids, embeddings.text_image_ids
-    return [Measurement("isd/singular", *ids, singular), Measurement("isd/distributed", *ids, distributed)]
+    found = [Measurement("isd/singular", *ids, singular), Measurement("isd/distributed", *ids, distributed)]
+    if annotated:
+        rows = list(annotated)
+        values = np.array(list(annotated.values()))
+        found.append(Measurement("isd/annotated", ids[0][rows], ids[1][rows], values))
+    return found
+
+
+def _annotated(blocks: AttentionBlocks, pair: int, masks: PhraseMasks) -> float:
+    words = masks.words.shape[1]  # what follows pads the batch
+    text = blocks.text_text[pair, :words, :words].cpu()
+    return annotated_attention_distance(text, blocks.image_image[pair].cpu(), masks.words, masks.regions)

@@ -313,7 +313,8 @@ class Evaluate(Section):
     """What is measured on the test split, and how surely (see docs/evaluation.md).
 
     `rerank_depth` candidates of each query are re-ranked by fusion (0: none); `fold_size` cuts the test images
-    into folds (1000 for COCO 1K, 0: none); `released_protocol` adds the numbers of the papers' own scripts.
+    into folds (1000 for COCO 1K, 0: none); `released_protocol` adds the numbers of the papers' own scripts;
+    `phrase_regions` names a file of annotated phrases, which adds `isd/annotated`.
     """
 
     recall_at: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (1, 5, 10)
@@ -324,6 +325,7 @@ class Evaluate(Section):
     released_protocol: bool = False
     judgements: dict[Name, Judgements] = {}
     graded_judgements: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    phrase_regions: str | None = None
     bootstrap_samples: Count = 1000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     permutations: Count = 9999

@@ -106,6 +106,7 @@ def test_p_values_are_never_shown_as_zero(p: float, text: str) -> None:
         ("eccv/i2t/map@r", "eccv", "mAP@R"),
         ("geometry/text_neighbours@10", "geometry", "kept@10"),
         ("isd/singular", "isd", "ISD, singular"),
+        ("isd/annotated", "isd", "ISD, annotated"),
         ("cxc/sits", "cxc", "correlation"),
     ],
 )

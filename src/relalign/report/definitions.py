@@ -58,6 +58,9 @@ _UNIFORM = (
     "Log of the mean Gaussian kernel over pairs of {side}s; lower is more evenly spread (Wang & Isola 2020)."
 )
 _ISD = "attention within one modality against attention within the other, through the {how}; 0 means alike."
+_ANNOTATED = (
+    "Distance of attention between a caption's annotated phrases and between their regions; 0 means alike."
+)
 _CXC = "Spearman correlation of cosine and human grade, Crisscrossed Captions: {pairs}."
 DEFINITIONS = (
     Definition("rsum", "both", "Rsum", "Sum of the recalls of both directions (at most 600 with six of them).", 1),
@@ -69,6 +72,7 @@ DEFINITIONS = (
     Definition(r"t2it/ndcg@(?P<k>\d+)", "text → both", "nDCG@{k}", _GRADED, 1),
     Definition("isd/singular", "pairs", "ISD, singular", "Distance of " + _ISD.format(how="best match"), -1),
     Definition("isd/distributed", "pairs", "ISD, distributed", "Distance of " + _ISD.format(how="whole row"), -1),
+    Definition("isd/annotated", "pairs", "ISD, annotated", _ANNOTATED, -1),
     _kept("image"),
     _kept("text"),
     Definition("geometry/modality_gap", "both", "gap", "Distance between the mean image and the mean caption.", 0),
