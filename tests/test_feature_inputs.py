@@ -28,7 +28,7 @@ class _Listening:
         self.captions = captions
         return [TokenisedCaption(np.ones(1, dtype=np.int64), np.ones(1, dtype=bool)) for _ in captions]
 
-    def encode(self, numbers) -> Encoded:
+    def encode(self, numbers, content) -> Encoded:
         raise NotImplementedError
 
 

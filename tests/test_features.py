@@ -71,7 +71,7 @@ def test_caption_rows_are_what_the_encoder_gives_for_each_caption(project: Featu
     encoder = load_text_encoder(project.encoders["text"], project.encoder_folder("text"), torch.device("cpu"))
     assert store.ids.tolist() == [10 * index + 1 for index in range(7)]
     for index, tokenised in enumerate(encoder.tokenise(list(CAPTIONS))):
-        encoded = encoder.encode(tokenised.numbers[np.newaxis])
+        encoded = encoder.encode(tokenised.numbers[np.newaxis], tokenised.content[np.newaxis])
         row = store.read(store.rows([10 * index + 1]))
         length = len(CAPTIONS[index].split())
         assert row.lengths.tolist() == [length]
@@ -390,5 +390,5 @@ def test_corrupted_rows_are_what_the_encoder_gives_for_each_corrupted_input(proj
     for index, pooled in enumerate(text_rows):
         caption = corrupt_caption(CAPTIONS[index], corruption, 10 * index + 1, vocabulary_of(CAPTIONS))
         [tokenised] = reader.tokenise([caption])
-        expected = reader.encode(tokenised.numbers[np.newaxis]).pooled[0].numpy()
+        expected = reader.encode(tokenised.numbers[np.newaxis], tokenised.content[np.newaxis]).pooled[0].numpy()
         np.testing.assert_allclose(pooled, expected, rtol=1e-5, atol=1e-6)

@@ -103,15 +103,13 @@ class Tower(nn.Module):
         self.register_buffer("deviation", torch.ones(summary_width))
         self.summary_dropout = nn.Dropout(settings.summary_dropout)
         self.linear = nn.Linear(summary_width, settings.embedding_width)
-        self.residual = nn.Sequential(
-            nn.Linear(summary_width, settings.width),
-            nn.GELU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(settings.width, settings.embedding_width),
-        )
+        last = nn.Linear(settings.width, settings.embedding_width)
         with torch.no_grad():
-            self.residual[-1].weight.mul_(RESIDUAL_START)
-            self.residual[-1].bias.zero_()
+            last.weight.mul_(RESIDUAL_START)
+            last.bias.zero_()
+        self.residual = nn.Sequential(
+            nn.Linear(summary_width, settings.width), nn.GELU(), nn.Dropout(settings.dropout), last
+        )
 
     def forward(self, features: Features) -> Side:
         """Embed a batch."""

@@ -20,7 +20,7 @@ def _encoder(folder: Path, **settings) -> TransformersTextEncoder:
 
 def _one(encoder: TransformersTextEncoder, caption: str) -> tuple[Encoded, np.ndarray]:
     (tokenised,) = encoder.tokenise([caption])
-    return encoder.encode(tokenised.numbers[np.newaxis]), tokenised.content
+    return encoder.encode(tokenised.numbers[np.newaxis], tokenised.content[np.newaxis]), tokenised.content
 
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet"])

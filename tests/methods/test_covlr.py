@@ -65,7 +65,7 @@ def test_second_order_differs_from_first_and_both_from_the_plain_sum():
     found = {}
     for order, step in (("first", 0.0), ("first", 0.5), ("second", 0.5)):
         method = make_method("covlr", meta_order=order, step_size=step)
-        found[order, step] = gradients(method, loss_of(method))["backbone.text.head.weight"]
+        found[order, step] = gradients(method, loss_of(method))["backbone.text.linear.weight"]
     values = list(found.values())
     assert not torch.allclose(values[0], values[1], atol=1e-6)
     assert not torch.allclose(values[1], values[2], atol=1e-6)

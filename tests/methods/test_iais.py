@@ -40,7 +40,7 @@ def test_every_variant_trains_the_attention_and_the_shared_projection(settings):
     method = make_method("iais", annealing="constant", **settings)
     found = gradients(method, {"alignment": loss_of(method)["alignment"]})
     assert found["backbone.fusion.0.query_key_value.weight"].abs().sum() > 0
-    assert found["backbone.text.trunk.project.1.weight"].abs().sum() > 0
+    assert found["backbone.to_fusion.text.1.weight"].abs().sum() > 0
 
 
 RANKING = {"task": "ranking", "ranking_queries": 2, "ranking_candidates": 8, "ranking_negatives": 3}
