@@ -60,8 +60,10 @@ def test_batches_of_an_epoch_are_of_equal_size_near_the_one_asked_for(images: in
 def test_captions_are_grouped_by_image_and_keep_their_own_features() -> None:
     caption_ids, owners = np.array([10, 11, 12, 13, 14]), np.array([4, 1, 4, 9, 1])
     vectors = torch.from_numpy(caption_ids).float()[:, None]
-    image = features_of(torch.zeros(3, 1, 1), torch.ones(3, dtype=torch.long), torch.zeros(3, 1))
-    text = features_of(vectors[:, None], torch.ones(5, dtype=torch.long), vectors)
+    image = features_of(
+        torch.zeros(3, 1, 1), torch.ones(3, dtype=torch.long), torch.zeros(3, 1), torch.zeros(3, 1)
+    )
+    text = features_of(vectors[:, None], torch.ones(5, dtype=torch.long), vectors, vectors)
     data = SplitData.build(np.array([1, 4, 9]), caption_ids, owners, image, text)
     assert data.caption_ids.tolist() == [11, 14, 10, 12, 13]
     assert data.image_of_caption.tolist() == [0, 0, 1, 1, 2]

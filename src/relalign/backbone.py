@@ -233,6 +233,7 @@ class Backbone(nn.Module):
             nn.Tanh(),
             nn.Linear(settings.fusion_width, 1),
         )
+        self.matching_offset = nn.Parameter(torch.tensor(0.5))  # the cosine at which a pair is as likely as not
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
 
     @property
@@ -287,5 +288,6 @@ class Backbone(nn.Module):
         last = cast(FusionLayer, self.fusion[-1])
         blocks = last.blocks(hidden, mask, text_length) if attention else None
         pooled = self.fusion_norm(last.first_token(hidden, mask))
-        similarity = product.sum(-1) / self.temperature
+        # No gradient: calibrating a matching probability must not fight the contrastive loss over scale.
+        similarity = (product.sum(-1).detach() - self.matching_offset) / self.temperature.detach()
         return Fused(pooled, similarity + self.matching(pooled).squeeze(-1), blocks)

@@ -93,7 +93,7 @@ def fit(
     first_complete = method.complete_from * settings.epochs
     while (
         progress.epoch < settings.epochs
-        and progress.epoch - max(progress.best_epoch, first_complete) <= settings.patience
+        and progress.epoch - max(progress.best_epoch, first_complete) < settings.patience
     ):
         row = _run_epoch(state, train, settings, seed=seed)
         progress.epoch += 1

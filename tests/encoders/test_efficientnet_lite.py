@@ -1,3 +1,4 @@
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,26 @@ def test_regions_equal_the_unfolded_network_with_padding_by_definition(encoder: 
     assert encoded.tokens.std(1).mean() > 0.01, "the random network must not be dead, or equality says nothing"
     torch.testing.assert_close(encoded.tokens, expected.flatten(2).transpose(1, 2), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(encoded.pooled, encoded.tokens.mean(1))
+    highest = encoded.tokens.amax(1)
+    torch.testing.assert_close(encoded.summary, torch.cat([encoded.pooled, highest], dim=1).sqrt())
+
+
+def test_a_larger_picture_is_described_in_as_many_regions_by_all_of_its_map(
+    encoder: EfficientNetLite0Encoder,
+) -> None:
+    larger = copy(encoder)
+    larger.image_size = 320
+    pixels = np.stack([larger.prepare(Image.effect_noise((300, 200), 90).convert("RGB"))])
+    assert pixels.shape == (1, 320, 320, 3)
+    encoded = larger.encode(pixels)
+    with torch.inference_mode():
+        grid = larger.network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128)
+    assert grid.shape == (1, 1280, 10, 10)
+    assert encoded.tokens.shape == (1, 49, 1280)
+    torch.testing.assert_close(encoded.tokens[0, 0], grid[0, :, :2, :2].mean((1, 2)))
+    torch.testing.assert_close(encoded.tokens[0, -1], grid[0, :, -2:, -2:].mean((1, 2)))
+    torch.testing.assert_close(encoded.pooled[0], grid[0].mean((1, 2)))
+    torch.testing.assert_close(encoded.summary[0, 1280:].square(), grid[0].amax((1, 2)))
 
 
 @pytest.mark.parametrize("stride", [1, 2])

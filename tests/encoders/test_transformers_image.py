@@ -33,6 +33,9 @@ def test_only_patches_are_regions_and_cls_is_the_pooled_vector(kind: str, tmp_pa
     assert hidden.shape[1] == PREFIX[kind] + 4
     torch.testing.assert_close(encoded.tokens, hidden[:, PREFIX[kind] :])
     torch.testing.assert_close(encoded.pooled, hidden[:, 0])
+    regions = hidden[:, PREFIX[kind] :]
+    expected = torch.cat([hidden[:, 0], regions.mean(1), regions.amax(1)], dim=1)
+    torch.testing.assert_close(encoded.summary, expected)
 
 
 @pytest.mark.parametrize("kind", ["swin", "convnext"])

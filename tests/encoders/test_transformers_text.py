@@ -39,6 +39,24 @@ def test_pooled_is_the_masked_mean_of_a_padded_batch(kind: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet", "clip", "siglip"])
+def test_the_summary_holds_means_and_maxima_over_the_words_of_three_layers(kind: str, tmp_path: Path) -> None:
+    (save_text if kind in ("bert", "mpnet") else save_joint)(kind, tmp_path)
+    encoder = _encoder(tmp_path)
+    (tokenised,) = encoder.tokenise(["a dog runs"])
+    numbers = torch.from_numpy(tokenised.numbers[np.newaxis])
+    tower = getattr(encoder.model, "text_model", encoder.model)
+    with torch.inference_mode():
+        layers = tower(input_ids=numbers, output_hidden_states=True)
+    encoded = encoder.encode(numbers.numpy(), tokenised.content[np.newaxis])
+    depth = len(layers.hidden_states) - 1
+    expected = [encoded.pooled[0]]
+    for level in (layers.hidden_states[0], layers.hidden_states[2 * depth // 3], layers.last_hidden_state):
+        words = [level[0, place] for place in np.flatnonzero(tokenised.content)]
+        expected += [sum(words) / len(words), torch.stack(words).amax(0)]
+    torch.testing.assert_close(encoded.summary[0], torch.cat(expected))
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "clip", "siglip"])
 def test_only_the_words_of_a_caption_are_content(kind: str, tmp_path: Path) -> None:
     (save_text if kind in ("bert", "mpnet") else save_joint)(kind, tmp_path)
     encoder = _encoder(tmp_path)

@@ -61,7 +61,7 @@ def test_corrupted_images_lose_the_consensus_trust():
     latent = torch.randn(64, 7, generator=generator)
     for noise in (0.2, 2.0):
         batch = make_batch(size=64)
-        for features, own in ((batch.text, 0.5), (batch.other_text, 0.5)):
+        for features, own in ((batch.unmixed_text, 0.5), (batch.other_text, 0.5)):
             features.pooled.copy_(latent + own * torch.randn(64, 7, generator=generator))
         batch.image.pooled[:, :7] = latent + noise * torch.randn(64, 7, generator=generator)
         batch.image.pooled[:, 7:] = 0
