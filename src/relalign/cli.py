@@ -18,8 +18,10 @@ def _parser() -> argparse.ArgumentParser:
     from relalign.commands.options import add_user_commands
     from relalign.report.command import add_report_commands
     from relalign.stages import add_stage_commands
+    from relalign.study.command import add_study_commands
 
     add_stage_commands(commands)
+    add_study_commands(commands)
     schema = commands.add_parser("schema", help="print the JSON schema of params.yaml (as YAML)")
     schema.set_defaults(run=_print_schema)
     add_report_commands(commands)

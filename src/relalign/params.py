@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from relalign.errors import RelalignError
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="letters, digits, '_', '.', '-'")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="letters, digits, '_', '-'")]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -390,6 +390,12 @@ class Params(Section):
             raise ValueError(f"report.baseline: '{self.report.baseline}' is not among 'methods'")
         return self
 
+    def on(self, dataset: str) -> "Params":
+        """The same choices on another entry of `datasets`."""
+        if dataset not in self.datasets:
+            raise RelalignError(f"--dataset: '{dataset}' is not an entry of 'datasets' in params.yaml.")
+        return self.model_copy(update={"dataset": dataset})
+
 
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML's safe loader, which would otherwise let a later key silently win over an earlier equal one."""
@@ -406,7 +412,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _explain(error: Any) -> str:
+def explain(error: Any) -> str:
+    """One of pydantic's errors as a line that names the key."""
     location = [str(part) for part in error["loc"]]
     if location[:1] == ["method"]:
         del location[2:3]  # pydantic puts the chosen algorithm here, which is no key of the file
@@ -437,7 +444,7 @@ def parse_params(raw: Any, *, origin: str = "params.yaml") -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
+        lines = [explain(item) for item in error.errors()]
         raise RelalignError("\n".join(f"{origin}: {line}" for line in lines)) from None
 
 

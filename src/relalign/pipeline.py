@@ -64,9 +64,9 @@ class Pipeline:
         return [dict(zip(axes, item, strict=True)) for item in product(*axes.values())]
 
     def stage(self, group: str, item: Mapping[str, Any]) -> Stage:
-        """The stage of a group for one item, whose keys may come in any order (Snakemake's wildcards)."""
+        """The stage of a group for one item (Snakemake's wildcards): any dataset's, not only the chosen one's."""
         axes = self._templates[group]["matrix"]
-        return self.stages[f"{group}@{'-'.join(str(item[key]) for key in axes)}"]
+        return self._resolver(group)({key: item[key] for key in axes})
 
     def settings(self, stage: Stage) -> str:
         """The values of a stage's settings as canonical JSON; 1.0 and 1 are equal, as they are to DVC."""

@@ -119,6 +119,7 @@ def add_stage_commands(commands: Any) -> None:
     for name, (work, description, needs) in STAGES.items():
         parser = stages.add_parser(name, help=description, description=description)
         parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+        parser.add_argument("--dataset", help="an entry of `datasets`; default: `dataset` of the params file")
         if "encoder" in needs:
             parser.add_argument("--encoder", required=True, help="an entry of `encoder` in params.yaml")
         if "run" in needs:
@@ -130,6 +131,8 @@ def add_stage_commands(commands: Any) -> None:
 def _runner(work: Any) -> Any:
     def run(options: argparse.Namespace) -> None:
         params = load_params(options.params)
+        if options.dataset is not None:
+            params = params.on(options.dataset)
         layout = Layout(options.params.resolve().parent, params.dataset)
         with _alone(layout, options):
             work(params, layout, options)

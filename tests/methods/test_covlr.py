@@ -35,7 +35,7 @@ class _DoubleTokens(TokenTable):
 
 
 def test_second_order_gradient_of_the_whole_method_matches_finite_differences():
-    """Along random directions, in float64, with every term in play but matching, part of which is held constant."""
+    """Along random directions, in float64, with all terms but matching, part of which is held constant."""
     settings = {
         "relation": "cosine",
         "relation_weight": 30.0,

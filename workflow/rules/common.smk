@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from relalign import dvc_sync
+from relalign.artifacts import canonical_json
 from relalign.errors import RelalignError
 from relalign.params import parse_params
 from relalign.pipeline import Pipeline
@@ -42,7 +43,7 @@ def everything():
 
 
 wildcard_constraints:
-    dataset=re.escape(config["dataset"]),
+    dataset="|".join(map(re.escape, config["datasets"])),
     encoder="|".join(map(re.escape, config["encoder"])),
     method="|".join(map(re.escape, config["method"])),
     seed=r"\d+",

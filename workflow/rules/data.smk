@@ -11,7 +11,7 @@ rule params:
     benchmark:
         "logs/{dataset}/params.benchmark.tsv"
     shell:
-        "relalign stage params > {log:q} 2>&1"
+        "relalign stage params --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule download:
@@ -29,7 +29,7 @@ rule download:
     params:
         settings=settings("download"),
     shell:
-        "relalign stage download > {log:q} 2>&1"
+        "relalign stage download --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule download_encoder:
@@ -67,7 +67,7 @@ rule validate:
     params:
         settings=settings("validate"),
     shell:
-        "relalign stage validate > {log:q} 2>&1"
+        "relalign stage validate --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule relevance:
@@ -84,7 +84,7 @@ rule relevance:
         mem_mb=4000,
         runtime=60,
     shell:
-        "relalign stage relevance > {log:q} 2>&1"
+        "relalign stage relevance --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule features:
@@ -106,4 +106,4 @@ rule features:
     params:
         settings=settings("features"),
     shell:
-        "relalign stage features --encoder {wildcards.encoder:q} > {log:q} 2>&1"
+        "relalign stage features --dataset {wildcards.dataset:q} --encoder {wildcards.encoder:q} > {log:q} 2>&1"

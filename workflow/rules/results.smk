@@ -24,7 +24,7 @@ rule compare:
     params:
         settings=settings("compare"),
     shell:
-        "relalign stage compare > {log:q} 2>&1"
+        "relalign stage compare --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule write_report:
@@ -49,4 +49,4 @@ rule write_report:
         mem_mb=4000,
         runtime=30,
     shell:
-        "relalign stage report > {log:q} 2>&1"
+        "relalign stage report --dataset {wildcards.dataset:q} > {log:q} 2>&1"

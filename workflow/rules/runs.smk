@@ -19,7 +19,7 @@ rule train:
     params:
         settings=settings("train"),
     shell:
-        "relalign stage train --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
+        "relalign stage train --dataset {wildcards.dataset:q} --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
 
 
 rule export:
@@ -41,7 +41,7 @@ rule export:
     params:
         settings=settings("export"),
     shell:
-        "relalign stage export --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
+        "relalign stage export --dataset {wildcards.dataset:q} --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -66,4 +66,4 @@ rule evaluate:
     params:
         settings=settings("evaluate"),
     shell:
-        "relalign stage evaluate --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
+        "relalign stage evaluate --dataset {wildcards.dataset:q} --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"

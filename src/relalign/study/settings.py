@@ -1,0 +1,112 @@
+"""The frozen, typed view of study.yaml, and what a trial or a variant comes to in the terms of params.yaml."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from relalign.errors import RelalignError
+from relalign.params import Corruption, Count, Fraction, Method, Name, NonNegativeCount, Params, Section, explain
+
+Changes = dict[str, Any]
+CLEAN = "clean"
+
+
+class Variant(Section):
+    """A method of params.yaml, as tuned, with some of its settings changed: an ablation."""
+
+    of: Name
+    change: Changes = {}
+
+
+class Search(Section):
+    """Tuning on validation: as many trials for every method, each a change to its section of params.yaml."""
+
+    seed: NonNegativeCount = 0
+    trials: dict[Name, list[Changes]]
+
+
+class Sweep(Section):
+    """One modality made worse and worse: `kinds` names the corruption of each modality (see `Corruption`)."""
+
+    datasets: tuple[Name, ...] = Field(strict=False)
+    kinds: dict[Literal["image", "text"], str]
+    rates: tuple[Fraction, ...] = Field(strict=False)
+    variants: tuple[Name, ...] = Field(strict=False)
+    seeds: tuple[NonNegativeCount, ...] = Field(strict=False)
+
+
+class Study(Section):
+    """All of study.yaml. `margin` is the smallest difference worth having, by metric, for the verdicts."""
+
+    datasets: tuple[Name, ...] = Field(strict=False)
+    seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)]
+    rerank_depth: Count
+    search: Search
+    variants: dict[Name, Variant]
+    sweep: Sweep
+    margin: dict[str, float]
+
+    def conditions(self, dataset: str) -> list[str]:
+        """The names of the corruptions that a dataset is studied under: `image-patches-40` is rate .4."""
+        if dataset not in self.sweep.datasets:
+            return []
+        return [
+            f"{modality}-{kind}-{round(100 * rate)}"
+            for modality, kind in self.sweep.kinds.items()
+            for rate in self.sweep.rates
+        ]
+
+
+def corruption_of(condition: str) -> Corruption | None:
+    """The corruption that a condition names; None for clean data."""
+    if condition == CLEAN:
+        return None
+    modality, kind, percent = condition.split("-")
+    return Corruption.model_validate({"modality": modality, "kind": kind, "rate": int(percent) / 100})
+
+
+def load_study(path: Path, params: Params) -> Study:
+    """Read and check study.yaml against params.yaml. Raises `RelalignError` with a line for every wrong key."""
+    try:
+        study = Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise RelalignError(f"{path} does not exist. Run from the project's folder.") from None
+    except yaml.YAMLError as error:
+        raise RelalignError(f"{path} is not valid YAML: {error}") from None
+    except ValidationError as error:
+        raise RelalignError("\n".join(f"{path}: {explain(item)}" for item in error.errors())) from None
+    for dataset in study.datasets:
+        if dataset not in params.datasets:
+            raise RelalignError(f"{path}: datasets: '{dataset}' is not an entry of 'datasets' in params.yaml.")
+    for method, trials in study.search.trials.items():
+        for index, change in enumerate(trials):
+            method_with(params, method, change, where=f"{path}: search.trials.{method}.{index}")
+    if len({len(trials) for trials in study.search.trials.values()}) > 1:
+        raise RelalignError(f"{path}: search.trials: every method needs as many trials as the others.")
+    for name, variant in study.variants.items():
+        if variant.of not in study.search.trials:
+            raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.trials.")
+        method_with(params, variant.of, variant.change, where=f"{path}: variants.{name}.change")
+    for condition in (name for dataset in study.datasets for name in study.conditions(dataset)):
+        corruption_of(condition)
+    return study
+
+
+def method_with(params: Params, method: str, change: Changes, *, where: str) -> Any:
+    """A method's section of params.yaml with some keys changed; the error of a wrong key begins with `where`."""
+    if method not in params.method:
+        raise RelalignError(f"{where}: '{method}' is not an entry of 'method' in params.yaml.")
+    adapter: TypeAdapter[Any] = TypeAdapter(Method)
+    try:
+        return adapter.validate_python({**params.method[method].model_dump(), **change})
+    except ValidationError as error:
+        raise RelalignError("\n".join(f"{where}: {explain(item)}" for item in error.errors())) from None
+
+
+def read_choice(path: Path) -> Changes:
+    """What `relalign study choose` found best for one method."""
+    change: Changes = json.loads(path.read_text())["change"]
+    return change
