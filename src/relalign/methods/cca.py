@@ -65,7 +65,7 @@ def start_from_cca(backbone: Backbone, data: SplitData, settings: BackboneSettin
     image, text = canonical_sides(data, width=width, regularisation=settings.cca_regularisation, power=1.0)
     for tower, features, side in ((backbone.image, data.image, image), (backbone.text, data.text, text)):
         device = features.summary.device
-        mean, deviation, directions = (part.float().to(device) for part in vars(side).values())
+        mean, deviation, directions = (part.to(device) for part in vars(side).values())
         scale = (((features.summary - mean) / deviation) @ directions).norm(dim=1).mean()
         tower.start_at(mean, deviation, directions / scale)
 
@@ -78,38 +78,39 @@ def fit_cca(data: SplitData, settings: Cca, *, widths: Widths) -> LinearEmbedder
     for name, side in zip(("image", "text"), sides, strict=True):
         fitted |= {f"{name}_mean": side.mean, f"{name}_map": side.directions / side.deviation[:, None]}
     embedder = LinearEmbedder(widths, width)
-    embedder.load_state_dict({name: value.float() for name, value in fitted.items()})
+    embedder.load_state_dict(fitted)
     return embedder
 
 
 def canonical_sides(
     data: SplitData, *, width: int, regularisation: float, power: float
 ) -> tuple[Canonical, Canonical]:
-    """The first `width` canonical directions of images and captions, in float64 on the CPU."""
+    """The first `width` canonical directions of images and captions, on the CPU; solved in float64."""
     image, image_mean, image_deviation = _standardised(data.image.summary)
     captions, text_mean, text_deviation = _standardised(data.text.summary)
     owner, images = data.image_of_caption.cpu(), len(image)
     counts = torch.bincount(owner, minlength=images)
     text = captions.new_zeros(images, captions.shape[1]).index_add_(0, owner, captions) / counts[:, None]
     image_root, text_root = (_root(side, regularisation) for side in (image, text))
-    cross = torch.linalg.solve_triangular(image_root, image.T @ text / images, upper=False)
+    cross = torch.linalg.solve_triangular(image_root, (image.T @ text / images).double(), upper=False)
     between = torch.linalg.solve_triangular(text_root, cross.T, upper=False).T
     left, correlation, right = _largest_singular(between, width)
     weight = correlation**power
+    image_map, text_map = _unwhitened(image_root, left) * weight, _unwhitened(text_root, right) * weight
     return (
-        Canonical(image_mean, image_deviation, _unwhitened(image_root, left) * weight),
-        Canonical(text_mean, text_deviation, _unwhitened(text_root, right) * weight),
+        Canonical(image_mean, image_deviation, image_map.float()),
+        Canonical(text_mean, text_deviation, text_map.float()),
     )
 
 
 def _standardised(summary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    values = summary.cpu().double()
+    values = summary.cpu()
     mean, deviation = values.mean(0), values.std(0, correction=0).clamp(min=_SMALLEST_DEVIATION)
     return (values - mean) / deviation, mean, deviation
 
 
 def _root(side: Float[Tensor, "row width"], regularisation: float) -> Float[Tensor, "width width"]:
-    covariance = side.T @ side / len(side)
+    covariance = (side.T @ side / len(side)).double()  # sums in float32 are good enough beside the ridge
     covariance.diagonal().add_(regularisation)
     root: Tensor = torch.linalg.cholesky(covariance)
     return root

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from relalign.backbone import Widths
+from relalign.batches import SplitData, features_of
+from relalign.embeddings import embed
+from relalign.methods.cca import fit_cca
+from relalign.params import Cca
+
+
+def _data(images: int, image_width: int, text_width: int) -> SplitData:
+    generator = torch.Generator().manual_seed(0)
+    owners = np.repeat(np.arange(images), 1 + np.arange(images) % 3)
+    latent = torch.randn(images, 4, generator=generator)
+
+    def features(rows: torch.Tensor, width: int):
+        summary = rows @ torch.randn(4, width, generator=generator)
+        summary = 3 * summary + torch.randn(summary.shape, generator=generator)
+        lengths = torch.ones(len(rows), dtype=torch.long)
+        return features_of(torch.zeros(len(rows), 1, 1), lengths, torch.zeros(len(rows), 1), summary)
+
+    image, text = features(latent, image_width), features(latent[torch.from_numpy(owners)], text_width)
+    return SplitData.build(np.arange(images), np.arange(len(owners)), owners, image, text)
+
+
+def _by_definition(data: SplitData, settings: Cca, width: int) -> np.ndarray:
+    """Cosines of images and captions, with inverse square roots of the covariances and a whole SVD."""
+    image, captions = (side.summary.double().numpy() for side in (data.image, data.text))
+    image, captions = ((side - side.mean(0)) / side.std(0) for side in (image, captions))
+    owner = data.image_of_caption.numpy()
+    text = np.stack([captions[owner == i].mean(0) for i in range(len(image))])
+
+    def inverse_root(side: np.ndarray) -> np.ndarray:
+        values, vectors = np.linalg.eigh(
+            side.T @ side / len(side) + settings.regularisation * np.eye(side.shape[1])
+        )
+        return (vectors / np.sqrt(values)) @ vectors.T
+
+    roots = inverse_root(image), inverse_root(text)
+    left, correlation, right = np.linalg.svd(roots[0] @ (image.T @ text / len(image)) @ roots[1])
+    weight = correlation[:width] ** settings.power
+    first, second = image @ roots[0] @ left[:, :width] * weight, captions @ roots[1] @ right.T[:, :width] * weight
+    first, second = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (first, second))
+    return first @ second.T
+
+
+@pytest.mark.parametrize(("image_width", "text_width"), [(7, 9), (9, 7), (6, 6)])
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_cosines_are_those_of_the_definition(image_width: int, text_width: int, power: float) -> None:
+    data = _data(40, image_width, text_width)
+    settings = Cca(algorithm="cca", regularisation=0.5, width=4, power=power)
+    cca = fit_cca(data, settings, widths=Widths(1, 1, image_width, 1, 1, text_width))
+    image, text = embed(cca, data)
+    np.testing.assert_allclose(image @ text.T, _by_definition(data, settings, 4), atol=1e-4)
+
+
+def test_a_constant_feature_is_left_alone() -> None:
+    data = _data(40, 7, 9)
+    data.image.summary[:, 3] = 2.0
+    cca = fit_cca(data, Cca(algorithm="cca", width=4), widths=Widths(1, 1, 7, 1, 1, 9))
+    assert all(np.isfinite(side).all() for side in embed(cca, data))
