@@ -131,6 +131,12 @@ class Tower(nn.Module):
         self.linear.weight[: linear_map.shape[1]] = linear_map.T
 
 
+def _damped(values: Tensor, share: float) -> Tensor:
+    """The same values, through which only a share of the gradient passes."""
+    damped: Tensor = share * values + (1 - share) * values.detach()
+    return damped
+
+
 class FusionLayer(nn.Module):
     """A pre-norm transformer layer that can also return its attention, block by block."""
 
@@ -213,6 +219,7 @@ class Backbone(nn.Module):
 
     def __init__(self, settings: BackboneSettings, widths: Widths, *, temperature: float) -> None:
         super().__init__()
+        self.fused_gradient = settings.fused_gradient
         self.image = Tower(widths.image_summary, settings)
         self.text = Tower(widths.text_summary, settings)
         self.to_fusion = nn.ModuleDict(
@@ -272,7 +279,7 @@ class Backbone(nn.Module):
         text_mask, image_mask = words.mask, regions.mask
         batch, text_length = text_mask.shape
         fusion_token, text_type, image_type = self.modality
-        product = image.embedding * text.embedding
+        product = _damped(image.embedding * text.embedding, self.fused_gradient)
         scale = product.shape[-1]  # entries of a product of unit vectors are of the order of 1 / width
         hidden = torch.cat(
             [

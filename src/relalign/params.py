@@ -135,16 +135,21 @@ class Corruption(Section):
 
 
 class Backbone(Section):
-    """The one model that all trained methods share (see `relalign/backbone.py`)."""
+    """The one model that all trained methods share (see `relalign/backbone.py`).
 
-    width: Count = 512
+    `fused_gradient` is the share of the gradient that passes from fused vectors to the towers: they learn from far
+    fewer fused pairs than contrasted ones, and at full share overfit to those at the papers' weights of the terms.
+    """
+
+    width: Count = 1024
     embedding_width: Count = 384
     cca_regularisation: Positive = 1.0
-    summary_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    summary_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.7
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     fusion_width: Count = 256
     fusion_layers: Count = 1
     fusion_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    fused_gradient: Fraction = 0.1
     heads: Count = 8
 
 
@@ -157,8 +162,8 @@ class Training(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
-    epochs: Count = 30
-    batch_size: Annotated[int, Field(ge=2)] = 512
+    epochs: Count = 50
+    batch_size: Annotated[int, Field(ge=2)] = 1024
     caption_mixing: Annotated[float, Field(ge=0, le=0.5)] = 0.5
     learning_rate: Positive = 1e-3
     scalar_learning_rate: Positive = 0.01
@@ -183,7 +188,7 @@ class Contrastive(Section):
     """Baseline: contrastive loss with soft targets over equal ids, plus hard-negative matching."""
 
     algorithm: Literal["contrastive"]
-    temperature: Positive = 0.07
+    temperature: Positive = 0.05
     matching_weight: NonNegative = 1.0
     matching_pairs: Count = 32
 
@@ -197,7 +202,7 @@ class Covlr(Section):
     """
 
     algorithm: Literal["covlr"]
-    temperature: Positive = 0.07
+    temperature: Positive = 0.05
     matching: Literal["binary", "listwise"] = "binary"
     matching_weight: NonNegative = 1.0
     matching_pairs: Count = 32
@@ -220,7 +225,7 @@ class Rebalanced(Section):
     """Rebalanced: representation and structure distillation from two teachers (see `methods/rebalanced.py`)."""
 
     algorithm: Literal["rebalanced"]
-    temperature: Positive = 0.07
+    temperature: Positive = 0.05
     stage_one: Fraction = 0.5
     contrastive_weight: NonNegative = 1.0
     matching_weight: NonNegative = 2.0
@@ -260,7 +265,7 @@ class Iais(Section):
     """
 
     algorithm: Literal["iais"]
-    temperature: Positive = 0.07
+    temperature: Positive = 0.05
     task: Literal["matching", "ranking"] = "matching"
     task_weight: NonNegative = 1.0
     matching_pairs: Count = 32
