@@ -196,3 +196,8 @@ def verdict(found: Contrast, p: float, margin: float, kind: Kind) -> str:
     if (significant and difference < 0) or high < (-margin if kind == "kept" else margin):
         return REFUTED
     return INCONCLUSIVE
+
+
+def below(found: Contrast, margin: float, kind: Kind) -> bool:
+    """Whether the interval shows an improvement to be smaller than one worth having."""
+    return kind in ("higher", "lower") and (found.high if kind == "higher" else -found.low) < margin

@@ -32,7 +32,7 @@ def contrast(plus: Sequence[System], minus: Sequence[System], metric: str, setti
     """The sum of one metric over `plus` less that over `minus`: interval and test over images.
 
     One and one is a paired comparison. Two and two is a difference of differences, paired by image all the same,
-    provided that the systems' `estimates` are of the same bootstrap samples. All have the same seeds, in one order.
+    provided that the `estimates` are of the same bootstrap samples. All have the same seeds in one order.
     """
     signed = [(1, system) for system in plus] + [(-1, system) for system in minus]
     seeds = sum(sign * np.array(system.values[metric]) for sign, system in signed)

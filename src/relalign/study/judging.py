@@ -1,13 +1,13 @@
 """What the study's runs say of each claim."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from relalign.metrics.significance import holm
-from relalign.study.claims import INCONCLUSIVE, NOT_RUN, REFUTED, RSUM, Claim, all_claims, verdict
+from relalign.study.claims import INCONCLUSIVE, NOT_RUN, REFUTED, RSUM, Claim, all_claims, below, verdict
 from relalign.study.contrast import Contrast, contrast, over_points, over_seeds
 from relalign.study.results import NotRunError, Results, Where
 from relalign.study.settings import CLEAN, Study
@@ -15,12 +15,13 @@ from relalign.study.settings import CLEAN, Study
 
 @dataclass(frozen=True)
 class Part:
-    """One comparison of a claim and its own verdict."""
+    """One comparison of a claim and its own verdict; `small`: it is shown to be below the margin."""
 
     metric: str
     reference: str
     contrast: Contrast
-    verdict: str
+    verdict: str = ""
+    small: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ def judge_claims(results: Results) -> list[Finding]:
     A claim of several comparisons is reproduced only if all of them are (an intersection-union test): its p-value
     is the largest of theirs.
     """
-    measured: list[list[tuple[str, str, Contrast]] | str] = []
+    measured: list[list[Part] | str] = []
     for claim in all_claims():
         try:
             measured.append(_measure(claim, results))
         except NotRunError as error:
             measured.append(str(error))
-    p_values = [max(found.p for _, _, found in parts) for parts in measured if isinstance(parts, list)]
+    p_values = [max(part.contrast.p for part in parts) for parts in measured if isinstance(parts, list)]
     corrected = iter(holm(np.array(p_values)).tolist())
     return [
         Finding(claim, NOT_RUN, missing=parts)
@@ -56,26 +57,27 @@ def judge_claims(results: Results) -> list[Finding]:
     ]
 
 
-def _judge(claim: Claim, parts: Sequence[tuple[str, str, Contrast]], p: float, study: Study) -> Finding:
-    judged = tuple(
-        Part(metric, reference, found, verdict(found, p, claim.margin(metric, study.margin), claim.kind))
-        for metric, reference, found in parts
-    )
+def _judge(claim: Claim, parts: Sequence[Part], p: float, study: Study) -> Finding:
+    judged = []
+    for part in parts:
+        margin = claim.margin(part.metric, study.margin)
+        small = below(part.contrast, margin, claim.kind)
+        judged.append(replace(part, verdict=verdict(part.contrast, p, margin, claim.kind), small=small))
     verdicts = {part.verdict for part in judged}
     if len(verdicts) == 1:
-        return Finding(claim, verdicts.pop(), judged, p)
-    return Finding(claim, REFUTED if REFUTED in verdicts else INCONCLUSIVE, judged, p)
+        return Finding(claim, verdicts.pop(), tuple(judged), p)
+    return Finding(claim, REFUTED if REFUTED in verdicts else INCONCLUSIVE, tuple(judged), p)
 
 
-def _measure(claim: Claim, results: Results) -> list[tuple[str, str, Contrast]]:
+def _measure(claim: Claim, results: Results) -> list[Part]:
     if claim.test == "mix":
-        return [("mix", "", _mix(claim, results))]
+        return [Part("mix", "", _mix(claim, results))]
     if claim.test == "variants":
-        return [(metric, "", _over_variants(metric, claim.outcome, results)) for metric in claim.metrics]
+        return [Part(metric, "", _over_variants(metric, claim.outcome, results)) for metric in claim.metrics]
     if claim.test == "checkpoints":
-        return [(metric, "", _over_checkpoints(claim, metric, results)) for metric in claim.metrics]
+        return [Part(metric, "", _over_checkpoints(claim, metric, results)) for metric in claim.metrics]
     return [
-        (metric, reference, _difference(claim, metric, reference, results))
+        Part(metric, reference, _difference(claim, metric, reference, results))
         for reference, metric in product(claim.references, claim.metrics)
     ]
 

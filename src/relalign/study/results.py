@@ -61,11 +61,11 @@ class Results:
         shared = self.seeds(*wheres)
         if not shared:
             raise NotRunError("a seed in common")
-        return [self._system(where, shared) for where in wheres]
+        return [self.system(where, shared) for where in wheres]
 
     def value(self, where: Where, seed: int, metric: str) -> float | None:
         """One number of one run."""
-        system = self._system(where, (seed,))
+        system = self.system(where, (seed,))
         return system.values[metric][0] if metric in system.values else None
 
     def history(self, where: Where, seed: int) -> pd.DataFrame:
@@ -99,7 +99,8 @@ class Results:
             for name in self.study.sweep.variants
         }
 
-    def _system(self, where: Where, seeds: tuple[int, ...]) -> System:
+    def system(self, where: Where, seeds: tuple[int, ...]) -> System:
+        """One variant under one condition over these of its seeds."""
         if (where, seeds) not in self._systems:
             made = summarise([self._runs[where, seed] for seed in seeds], self.images, self._weights)
             self._systems[where, seeds] = _with_mean_ndcg(made)
