@@ -46,12 +46,14 @@ def contrast(plus: Sequence[System], minus: Sequence[System], metric: str, setti
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> Contrast:
-    """The mean of one number a seed, from two seeds on, by Student's t: for what no image has a share in."""
+    """The mean of one number a seed, from two seeds on, by Student's t: for what no image has a share in.
+
+    Where all are equal, which leaves t without a scale, p is that of the sign test.
+    """
     mean, deviation, freedom = float(np.mean(values)), float(np.std(values, ddof=1)), len(values) - 1
-    error = deviation / np.sqrt(len(values))
+    error = deviation / len(values) ** 0.5
     reach = float(t.ppf((1 + confidence) / 2, freedom)) * error
-    with np.errstate(divide="ignore"):
-        p = 2 * float(t.sf(np.float64(abs(mean)) / error, freedom)) if mean else 1.0
+    p = 2 * float(t.sf(abs(mean) / error, freedom)) if error > 0 else 2.0**-freedom if mean else 1.0
     return Contrast(mean, mean - reach, mean + reach, p, deviation)
 
 

@@ -92,12 +92,12 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
           epochs have no share of an image: there seeds are the sample (Student's t). Correlations over variants:
           permutations of the points. p-values are Holm's over all claims tested on a dataset.
         - **Verdicts**: *reproduced* if in the claimed direction with p < {LEVEL}; "without loss" if the interval
-          excludes a loss of the margin. *Not reproduced* if significant in the other direction, or if the
-          interval excludes an improvement of the margin. Otherwise *inconclusive*. Margins, the smallest
-          difference worth having: {margins}; none for mixes and correlations. "Below the margin" marks what is
-          reproduced but shown to be smaller than that. A claim of several comparisons needs all of them
-          (intersection-union); its p is the largest of theirs. Comparisons without a claimed direction end as
-          *higher*, *lower*, *equal* (the interval lies within the margin) or *inconclusive*.
+          excludes a loss of the margin (p is that of any difference). *Not reproduced* if significant in the
+          other direction, or if the interval excludes an improvement of the margin. Otherwise *inconclusive*.
+          Margins, the smallest difference worth having: {margins}; none for mixes and correlations. "Below the
+          margin" marks what is reproduced but shown to be smaller than that. A claim of several comparisons
+          needs all of them (intersection-union); its p is the largest of theirs. Comparisons without a claimed
+          direction end as *higher*, *lower*, *equal* (the interval lies within the margin) or *inconclusive*.
     """)
 
 
@@ -124,6 +124,7 @@ def _dataset(results: Results, findings: list[Finding], pictures: set[str]) -> s
         """),
         tables.correlation_table(results),
         _picture(f"{dataset}-isd", pictures),
+        _picture(f"{dataset}-epochs", pictures),
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -9,19 +9,27 @@ from relalign.report import figures
 from relalign.study.claims import ISD, RSUM
 from relalign.study.judging import checkpoint_points
 from relalign.study.results import MEAN_NDCG, Results
-from relalign.study.settings import CLEAN, Modality
+from relalign.study.settings import CLEAN, Modality, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Plot = Callable[["Axes"], None]
 Points = Mapping[str, Mapping[float, Sequence[float]]]  # variant, rate, a number a seed
+ALIGNED = ("iais", "iais-off")
 INK, LINE = "#1d2329", "#d5d9dc"
 
 
+def picture_names(study: Study, dataset: str) -> list[str]:
+    """What the pictures of one dataset are called, once everything has been run."""
+    epochs = ["epochs"] if set(ALIGNED) & set(study.variants) else []
+    sides = study.sweep.kinds if dataset in study.sweep.datasets else []
+    return [f"{dataset}-{name}" for name in ("isd", *epochs, *sides)]
+
+
 def dataset_pictures(results: Results) -> dict[str, str]:
-    """By name, the pictures of one dataset whose numbers exist: `<dataset>-isd`, `<dataset>-image`, `-text`."""
-    drawn = {"isd": _isd(results)}
+    """By name, those pictures of one dataset whose numbers exist."""
+    drawn = {"isd": _isd(results), "epochs": _epochs(results)}
     if results.dataset in results.study.sweep.datasets:
         drawn |= {modality: _sweep(modality, results) for modality in results.study.sweep.kinds}
     return {f"{results.dataset}-{name}": svg for name, svg in drawn.items() if svg is not None}
@@ -47,7 +55,7 @@ def sweep_points(metric: str, modality: Modality, results: Results) -> Points:
 def _sweep(modality: Modality, results: Results) -> str | None:
     labels = {
         RSUM: "Rsum",
-        MEAN_NDCG: "nDCG@10, mean of image → image and text → text (%)",
+        MEAN_NDCG: "nDCG@10 within a modality, mean of both (%)",
         "mix": "text teacher's share in the mix",
     }
     rate = f"{modality}: rate of '{results.study.sweep.kinds[modality]}'"
@@ -80,17 +88,33 @@ def _isd(results: Results) -> str | None:
     plots = []
     for metric in ISD:
         points = {
-            name: [pair for seed in results.seeds((name, CLEAN)) if (pair := _pair(metric, name, seed, results))]
+            name: [pair for seed in _seeds(name, results) if (pair := _pair(metric, name, seed, results))]
             for name in results.variants()
         }
         if any(points.values()):
             shown = {name: pairs for name, pairs in points.items() if pairs}
             plots.append(figures.scatter(shown, f"ISD, {metric.removeprefix('isd/')}", "Rsum", style))
-    for name in ("iais", "iais-off"):
+    return _picture([_legend_aside(plot, last=plot is plots[-1]) for plot in plots], f"{results.dataset}-isd")
+
+
+def _legend_aside(plot: Plot, *, last: bool) -> Plot:
+    """One legend for all panels, beside the last: a point for every variant leaves no room within."""
+
+    def plot_with(axes: "Axes") -> None:
+        plot(axes)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1)).set_visible(last)
+
+    return plot_with
+
+
+def _epochs(results: Results) -> str | None:
+    style = figures.style_of(list(results.study.variants))
+    plots = []
+    for name in ALIGNED:
         lines = [checkpoint_points(ISD[0], name, seed, results) for seed in _seeds(name, results)]
-        if any(line[0] for line in lines):
+        if any(x for x, _ in lines):
             plots.append(_paths(lines, f"ISD, singular, of {name} on validation", style[name]))
-    return _picture(plots, f"{results.dataset}-isd")
+    return _picture(plots, f"{results.dataset}-epochs")
 
 
 def _pair(metric: str, name: str, seed: int, results: Results) -> tuple[float, float] | None:

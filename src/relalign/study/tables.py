@@ -9,7 +9,7 @@ from relalign.metrics.correlation import Correlation, correlation
 from relalign.metrics.resampling import percentile_interval
 from relalign.paired import System
 from relalign.params import Params
-from relalign.report.comparison_table import number, p_value
+from relalign.report.comparison_table import ROUNDING, number, p_value
 from relalign.study.claims import I2I, ISD, REPRODUCED, RERANKED, RSUM, T2T, all_claims
 from relalign.study.contrast import contrast
 from relalign.study.judging import Finding, Part, checkpoint_points, variant_points
@@ -18,6 +18,7 @@ from relalign.study.results import MEAN_NDCG, Results
 from relalign.study.settings import CLEAN, Study
 
 NOTHING = "–"
+POOR = {"image": "images", "text": "captions"}
 NAMES = {
     "i2t/recall@1": "R@1 image → text",
     "t2i/recall@1": "R@1 text → image",
@@ -82,7 +83,7 @@ def claims_table(findings: Sequence[Finding], confidence: float) -> str:
                 metric = f"Spearman's correlation of {metric} with {NAMES[claim.outcome]}"
             against = _code(part.reference)
             if claim.test in ("growth", "mix"):
-                against = f"{against}; poor {claim.corrupted}s against clean".removeprefix(f"{NOTHING}; ")
+                against = f"{against}; poor {POOR[claim.corrupted]} against clean".removeprefix(f"{NOTHING}; ")
             rows.append([*head, metric, against, *_contrast(part), *last])
     head = ["", "variant", "number", "against", "difference", percent(confidence) + " interval", "sd over seeds"]
     return markdown([*head, "p (Holm)", "verdict"], rows)
@@ -199,13 +200,17 @@ def _own(system: System, metric: str, confidence: float) -> str:
 def _mean(values: Sequence[float]) -> str:
     if not values:
         return NOTHING
-    spread = f" ± {number(float(np.std(values, ddof=1)))}" if len(values) > 1 else ""
+    spread = f" ± {_rounded(np.std(values, ddof=1))}" if len(values) > 1 else ""
     return number(float(np.mean(values))) + spread
+
+
+def _rounded(deviation: float | np.floating[Any]) -> str:
+    return number(float(deviation) if deviation > ROUNDING else 0.0)
 
 
 def _contrast(part: Part) -> list[str]:
     found = part.contrast
-    spread = NOTHING if found.seed_sd is None else number(found.seed_sd)
+    spread = NOTHING if found.seed_sd is None else _rounded(found.seed_sd)
     return [signed(found.difference), f"{signed(found.low)} to {signed(found.high)}", spread]
 
 
