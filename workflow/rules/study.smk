@@ -1,4 +1,5 @@
 # The study (study.yaml): tuning on validation, the methods and their ablations, the corruption sweep, the findings.
+from relalign.study.pictures import picture_names
 from relalign.study.settings import CLEAN, load_study
 
 study = load_study(Path("study.yaml"), params_checked)
@@ -150,10 +151,15 @@ rule study_run:
 rule study_findings:
     input:
         study_metrics(),
+        [notes for notes in ("docs/findings-notes.md",) if Path(notes).exists()],
         "study.yaml",
-        expand("src/relalign/study/{file}.py", file=("claims", "contrast", "findings", "settings")),
+        expand(
+            "src/relalign/study/{file}.py",
+            file=("claims", "contrast", "findings", "judging", "pictures", "results", "settings", "tables"),
+        ),
     output:
         "docs/findings.md",
+        [f"docs/images/study-{name}.svg" for dataset in study.datasets for name in picture_names(study, dataset)],
     log:
         "logs/findings.log",
     resources:

@@ -45,7 +45,13 @@ def style_of(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def draw(*plots: Callable[["Axes"], None], name: str, width: float = 4.2, height: float = 3.0) -> str:
+def draw(
+    *plots: Callable[["Axes"], None],
+    name: str,
+    width: float = 4.2,
+    height: float = 3.0,
+    share_y: bool = True,
+) -> str:
     """The SVG element that `plots` draw side by side; `name` keeps its ids apart from other figures'."""
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -55,7 +61,7 @@ def draw(*plots: Callable[["Axes"], None], name: str, width: float = 4.2, height
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         for plot, axes in zip(
-            plots, figure.subplots(1, len(plots), sharey=len(plots) > 1, squeeze=False)[0], strict=True
+            plots, figure.subplots(1, len(plots), sharey=share_y, squeeze=False)[0], strict=True
         ):
             plot(axes)
         stream = io.StringIO()

@@ -1,11 +1,152 @@
-"""docs/findings.md."""
+"""docs/findings.md and its pictures: every number in them comes from the study's results or its settings."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 
+from relalign.artifacts import write_atomic
 from relalign.params import Params
+from relalign.report.comparison_table import LEVEL, number
+from relalign.study import tables
+from relalign.study.judging import Finding, judge_claims
+from relalign.study.pictures import dataset_pictures
+from relalign.study.results import Results
 from relalign.study.settings import Study
+
+NOTES = "docs/findings-notes.md"
 
 
 def write_findings(params: Params, study: Study, root: Path) -> None:
-    """Write docs/findings.md."""
-    raise NotImplementedError
+    """Write docs/findings.md and `docs/images/study-<dataset>-*.svg`; equal results give equal bytes.
+
+    Claims and variants without results are said not to have been run. docs/findings-notes.md, written by hand, is
+    taken in as it is.
+    """
+    found = {dataset: Results(params, study, root, dataset) for dataset in study.datasets}
+    findings = {dataset: judge_claims(results) for dataset, results in found.items()}
+    parts = ["# Findings", _introduction(), _summary(findings), _notes(root), _method(params, study, found)]
+    for dataset, results in found.items():
+        pictures = dataset_pictures(results)
+        for name, svg in pictures.items():
+            write_atomic(root / f"docs/images/study-{name}.svg", svg)
+        parts.append(_dataset(results, findings[dataset], set(pictures)))
+    parts.append(_tuning(params, study, found))
+    write_atomic(root / "docs/findings.md", "\n\n".join(part for part in parts if part) + "\n")
+
+
+def _introduction() -> str:
+    return _text(f"""
+        `relalign study findings` writes this page from the results of the study (study.yaml); edit {NOTES}
+        instead. What is measured, and how, is in [evaluation.md](evaluation.md). The claims are the papers', in
+        our words; a claim's verdict is about the methods as implemented here, on frozen encoders' features, at
+        this scale.
+    """)
+
+
+def _summary(findings: Mapping[str, list[Finding]]) -> str:
+    counts = []
+    for dataset, of_dataset in findings.items():
+        number_of = Counter(finding.verdict for finding in of_dataset)
+        counts.append(f"- {dataset}: " + ", ".join(f"{count} {name}" for name, count in sorted(number_of.items())))
+    return "\n\n".join(["## Which claims hold", "\n".join(counts), tables.summary_table(dict(findings))])
+
+
+def _notes(root: Path) -> str:
+    path = root / NOTES
+    if not path.is_file():
+        return ""
+    return "## What was tried, and what we make of it\n\n" + path.read_text(encoding="utf-8").strip()
+
+
+def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
+    settings, search = params.evaluate, study.search
+    sizes = ", ".join(
+        f"{dataset} ({len(results.images)} test images)" if results.variants() else dataset
+        for dataset, results in found.items()
+    )
+    trials = len(next(iter(search.trials.values()), []))
+    margins = ", ".join(f"{number(value)} for {name}" for name, value in study.margin.items())
+    sweep = study.sweep
+    rates = ", ".join(number(rate) for rate in sweep.rates)
+    kinds = ", ".join(f"{modality}s by '{kind}'" for modality, kind in sweep.kinds.items())
+    return _text(f"""
+        ## How it was done
+
+        - **Data**: {sizes}.
+        - **Tuning**: {trials} trials for each method (seed {search.seed}), each a change to its section of
+          params.yaml, measured on the validation split. The trial with the highest mean recall plus mean
+          single-modal nDCG@10 was taken. All that was tried is [below](#tuning). Ablations have the settings of
+          their method but for what they change.
+        - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; the first
+          {study.rerank_depth} candidates are re-ranked by fusion (only "re-ranked" numbers use it).
+        - **Poor data** ({_list(sweep.datasets)}): {kinds}, at rates {rates}, in all splits; seeds
+          {_list(sweep.seeds)}, variants {_list(sweep.variants)}. Relevance is that of the clean captions.
+        - **Intervals**: {tables.percent(settings.confidence)}, percentile bootstrap over test images
+          ({settings.bootstrap_samples} samples), the same images for all. They say how much a number, averaged
+          over seeds, would change with other test images.
+        - **sd over seeds** (after ±) answers another question: how much it changes from training to training. For
+          a difference it is that of the differences seed by seed.
+        - **Tests**: paired permutation tests that flip the signs of images' differences ({settings.permutations}
+          patterns); for the growth of a gain, of differences of differences. Learned mixes and correlations over
+          epochs have no share of an image: there seeds are the sample (Student's t). Correlations over variants:
+          permutations of the points. p-values are Holm's over all claims tested on a dataset.
+        - **Verdicts**: *reproduced* if in the claimed direction with p < {LEVEL}; "without loss" if the interval
+          excludes a loss of the margin (p is that of any difference). *Not reproduced* if significant in the
+          other direction, or if the interval excludes an improvement of the margin. Otherwise *inconclusive*.
+          Margins, the smallest difference worth having: {margins}; none for mixes and correlations. "Below the
+          margin" marks what is reproduced but shown to be smaller than that. A claim of several comparisons
+          needs all of them (intersection-union); its p is the largest of theirs. Comparisons without a claimed
+          direction end as *higher*, *lower*, *equal* (the interval lies within the margin) or *inconclusive*.
+    """)
+
+
+def _dataset(results: Results, findings: list[Finding], pictures: set[str]) -> str:
+    confidence, dataset = results.params.evaluate.confidence, results.dataset
+    parts = [
+        f"## Results: {dataset}",
+        f"### {dataset}: all variants",
+        "Mean over seeds ± sd over seeds; below it, the interval over test images.",
+        tables.main_table(results),
+        f"### {dataset}: the claims, tested",
+        tables.claims_table(findings, confidence),
+    ]
+    if results.study.conditions(dataset):
+        parts += [f"### {dataset}: poor images, poor captions", tables.sweep_table(results)]
+        parts += [_picture(f"{dataset}-{side}", pictures) for side in results.study.sweep.kinds]
+    parts += [
+        f"### {dataset}: attention distance and retrieval",
+        _text("""
+            Points are not independent: variants are ablations of each other, epochs of one training follow each
+            other, so these intervals are too narrow. Over epochs both numbers change with training anyway: a
+            correlation there does not say that one brings about the other, and means little unless it is stronger
+            with the alignment than without it.
+        """),
+        tables.correlation_table(results),
+        _picture(f"{dataset}-isd", pictures),
+        _picture(f"{dataset}-epochs", pictures),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _tuning(params: Params, study: Study, found: Mapping[str, Results]) -> str:
+    choices = {
+        dataset: {method: results.choice(method) for method in study.search.trials}
+        for dataset, results in found.items()
+    }
+    parts = ["## Tuning", "The settings that were varied:", tables.tuned_table(params, study, choices)]
+    for dataset, results in found.items():
+        parts += [f"### {dataset}: all trials, on validation", tables.search_table(results)]
+    return "\n\n".join(parts)
+
+
+def _picture(name: str, pictures: set[str]) -> str:
+    return f"![{name}](images/study-{name}.svg)" if name in pictures else ""
+
+
+def _list(items: tuple[str | int, ...]) -> str:
+    return ", ".join(map(str, items)) or "none"
+
+
+def _text(block: str) -> str:
+    return dedent(block).strip()

@@ -12,6 +12,7 @@ from relalign.params import Corruption, Count, Fraction, Method, Name, NonNegati
 
 Changes = dict[str, Any]
 CLEAN = "clean"
+Modality = Literal["image", "text"]
 
 
 class Variant(Section):
@@ -32,7 +33,7 @@ class Sweep(Section):
     """One modality made worse and worse: `kinds` names the corruption of each modality (see `Corruption`)."""
 
     datasets: tuple[Name, ...] = Field(strict=False)
-    kinds: dict[Literal["image", "text"], str]
+    kinds: dict[Modality, str]
     rates: tuple[Fraction, ...] = Field(strict=False)
     variants: tuple[Name, ...] = Field(strict=False)
     seeds: tuple[NonNegativeCount, ...] = Field(strict=False)
@@ -53,11 +54,11 @@ class Study(Section):
         """The names of the corruptions that a dataset is studied under: `image-patches-40` is rate .4."""
         if dataset not in self.sweep.datasets:
             return []
-        return [
-            f"{modality}-{kind}-{round(100 * rate)}"
-            for modality, kind in self.sweep.kinds.items()
-            for rate in self.sweep.rates
-        ]
+        return [self.condition(modality, rate) for modality in self.sweep.kinds for rate in self.sweep.rates]
+
+    def condition(self, modality: Modality, rate: float) -> str:
+        """The name of one corruption of the sweep; of rate 0, of clean data."""
+        return f"{modality}-{self.sweep.kinds[modality]}-{round(100 * rate)}" if rate else CLEAN
 
 
 def corruption_of(condition: str) -> Corruption | None:

@@ -1,0 +1,203 @@
+"""What the papers claim, as data, and which numbers reproduce a claim."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from relalign.report.comparison_table import LEVEL
+from relalign.study.contrast import Contrast
+from relalign.study.results import MEAN_NDCG
+from relalign.study.settings import Modality
+
+Kind = Literal["higher", "lower", "kept", "either"]
+RSUM, RERANKED, I2I, T2T = "rsum", "rerank/rsum", "i2i/ndcg@10", "t2t/ndcg@10"
+ISD = ("isd/singular", "isd/distributed")
+REPRODUCED, REFUTED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of a paper, in our words, as a test.
+
+    `variant` is compared on every one of `metrics` with every one of `references`; the claim is that all of these
+    differences are as `kind` says. `test` is one of
+
+    - `difference`: variant less reference;
+    - `growth`: that difference under the worst corruption of `corrupted`, less that on clean data;
+    - `mix`: the learned mix under the worst corruption of `corrupted`, less that on clean data;
+    - `variants`, `checkpoints`: the correlation of the metrics with `outcome`, over all variants, or over the
+      epochs of each run of `variant`.
+    """
+
+    paper: str
+    sentence: str
+    variant: str
+    metrics: tuple[str, ...]
+    references: tuple[str, ...] = ("",)
+    kind: Kind = "higher"
+    test: Literal["difference", "growth", "mix", "variants", "checkpoints"] = "difference"
+    corrupted: Modality = "image"
+    outcome: str = RSUM
+
+    def margin(self, metric: str, margins: Mapping[str, float]) -> float:
+        """The smallest difference of a metric worth having; 0 for what study.yaml gives none for."""
+        if self.test not in ("difference", "growth"):
+            return 0.0
+        return next((value for family, value in margins.items() if family in metric), 0.0)
+
+
+def all_claims() -> list[Claim]:
+    """Every claim that is tested, in the order in which they are reported."""
+    return [*_covlr(), *_rebalanced(), *_iais(), *_ours()]
+
+
+def _covlr() -> list[Claim]:
+    made = []
+    for name, target in (("covlr", "distance target, as released"), ("covlr-cosine", "cosine target")):
+        paper = f"CoVLR ({target})"
+        made += [
+            Claim(
+                paper, "keeps relations among images better than matching alone", name, (I2I,), ("contrastive",)
+            ),
+            Claim(paper, "keeps relations among texts better than matching alone", name, (T2T,), ("contrastive",)),
+            Claim(paper, "without loss across modalities", name, (RSUM,), ("contrastive",), "kept"),
+            *(
+                Claim(
+                    paper,
+                    "the meta step is better than the plain sum of the terms",
+                    name,
+                    (one,),
+                    (f"{name}-sum",),
+                )
+                for one in (MEAN_NDCG, RSUM)
+            ),
+        ]
+    second = "second-order meta-gradients, compared with first-order ones"
+    return made + [
+        Claim(paper, second, "covlr-cosine-second", (metric,), ("covlr-cosine",), "either")
+        for metric in (MEAN_NDCG, RSUM)
+    ]
+
+
+def _rebalanced() -> list[Claim]:
+    paper, name = "Rebalanced", "rebalanced"
+    made = []
+    for reference, than in (
+        ("contrastive", "than matching alone"),
+        ("rebalanced-matching-only", "than its own first stage kept up to the end"),
+    ):
+        made += [
+            Claim(paper, f"retrieves better across modalities {than}", name, (RSUM,), (reference,)),
+            Claim(paper, f"keeps relations among images better {than}", name, (I2I,), (reference,)),
+            Claim(paper, f"keeps relations among texts better {than}", name, (T2T,), (reference,)),
+        ]
+    sides: tuple[tuple[Modality, str, str, Kind], ...] = (
+        ("image", "images", "up", "higher"),
+        ("text", "captions", "down", "lower"),
+    )
+    for side, these, way, kind in sides:
+        made += [
+            Claim(
+                paper,
+                f"gains more over matching alone when {these} are poor",
+                name,
+                (metric,),
+                ("contrastive",),
+                test="growth",
+                corrupted=side,
+            )
+            for metric in (RSUM, MEAN_NDCG)
+        ]
+        sentence = f"the text teacher's share in the learned mix goes {way} when {these} are poor"
+        made.append(Claim(paper, sentence, name, ("mix",), kind=kind, test="mix", corrupted=side))
+    return made
+
+
+def _iais() -> list[Claim]:
+    paper, made = "IAIS", []
+    for reference, than in (("iais-off", "without it"), ("contrastive", "of the baseline")):
+        made += [
+            Claim(
+                paper,
+                f"lowers the attention distance (ISD) below that {than}",
+                "iais",
+                (isd,),
+                (reference,),
+                "lower",
+            )
+            for isd in ISD
+        ]
+    for reference, than in (("iais-off", "than without it"), ("contrastive", "than the baseline")):
+        made.append(Claim(paper, f"re-ranks better {than}", "iais", (RERANKED,), (reference,)))
+    made += [
+        Claim(
+            paper,
+            "the lower ISD, the better retrieval: over variants",
+            "",
+            (isd,),
+            ("",),
+            "lower",
+            "variants",
+            outcome=one,
+        )
+        for isd in ISD
+        for one in (RSUM, RERANKED)
+    ]
+    return made + [
+        Claim(
+            paper,
+            "the lower ISD, the better retrieval: over a training's epochs",
+            "iais",
+            (isd,),
+            ("",),
+            "lower",
+            "checkpoints",
+        )
+        for isd in ISD
+    ]
+
+
+def _ours() -> list[Claim]:
+    rivals = ("contrastive", "covlr", "covlr-cosine", "rebalanced", "iais")
+    three = (RSUM, I2I, T2T)
+    each = [
+        Claim(
+            "ours (consensus)",
+            f"ahead of {rival} across and within modalities at once",
+            "consensus",
+            three,
+            (rival,),
+        )
+        for rival in rivals
+    ]
+    return [
+        *each,
+        Claim("ours (consensus)", "ahead of all of them in everything at once", "consensus", three, rivals),
+    ]
+
+
+def verdict(found: Contrast, p: float, margin: float, kind: Kind) -> str:
+    """What a contrast with corrected p-value `p` says of a claim of this kind.
+
+    `higher`, `lower`: reproduced if significant in that direction; not reproduced if significant in the other,
+    or if the interval excludes an improvement of `margin`. `kept`: reproduced if the interval excludes a loss of
+    `margin`; not reproduced if it shows one, or a significant loss. `either`: the significant direction, or
+    `equal` if the interval lies within the margin. Otherwise inconclusive.
+    """
+    sign = -1 if kind == "lower" else 1
+    difference, (low, high) = sign * found.difference, sorted((sign * found.low, sign * found.high))
+    significant = p < LEVEL
+    if kind == "either":
+        if significant:
+            return "higher" if difference > 0 else "lower"
+        return "equal" if -margin < low and high < margin else INCONCLUSIVE
+    if low > -margin if kind == "kept" else significant and difference > 0:
+        return REPRODUCED
+    if (significant and difference < 0) or high < (-margin if kind == "kept" else margin):
+        return REFUTED
+    return INCONCLUSIVE
+
+
+def below(found: Contrast, margin: float, kind: Kind) -> bool:
+    """Whether the interval shows an improvement to be smaller than one worth having."""
+    return kind in ("higher", "lower") and (found.high if kind == "higher" else -found.low) < margin

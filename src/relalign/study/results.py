@@ -1,0 +1,145 @@
+"""What the study has left on disk for one dataset, as far as it is there."""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from relalign.metrics.resampling import draw_weights
+from relalign.paired import RunResult, System, check_same_queries, read_run, summarise
+from relalign.params import Params
+from relalign.study.layout import SEARCH, StudyLayout
+from relalign.study.settings import CLEAN, Study
+
+READ = r"(?:rerank/)?(?:i2t|t2i)/recall@\d+|(?:i2i|t2t)/ndcg@10|isd/(?:singular|distributed)"
+MEAN_NDCG = "ndcg@10"  # of both modalities
+Where = tuple[str, str]  # a variant and a condition
+
+
+class NotRunError(Exception):
+    """Says what is missing."""
+
+
+class Results:
+    """The runs of one dataset, under all conditions; all were measured on the same queries."""
+
+    def __init__(self, params: Params, study: Study, root: Path, dataset: str) -> None:
+        self.params, self.study, self.root, self.dataset = params, study, root, dataset
+        self._runs = {
+            (where, seed): _only_read(self._folder(where, seed))
+            for where, seeds in self._planned().items()
+            for seed in seeds
+            if (self._folder(where, seed) / "metrics.json").is_file()
+        }
+        check_same_queries(list(self._runs.values()))
+        self._systems: dict[tuple[Where, tuple[int, ...]], System] = {}
+
+    @cached_property
+    def images(self) -> NDArray[np.int64]:
+        """The test images that any query belongs to."""
+        return np.unique(np.concatenate([run.queries["image_id"].to_numpy() for run in self._runs.values()]))
+
+    def variants(self) -> list[str]:
+        """Those with results on clean data, in the order of study.yaml."""
+        return [name for name in self.study.variants if self.seeds((name, CLEAN))]
+
+    def seeds(self, *wheres: Where) -> tuple[int, ...]:
+        """The seeds that all of these were run with."""
+        done = [{seed for there, seed in self._runs if there == where} for where in wheres]
+        return tuple(sorted(set.intersection(*done)))
+
+    def systems(self, *wheres: Where) -> list[System]:
+        """Systems to be compared, over the seeds that all of them have; `NotRunError` if there is none."""
+        for where in wheres:
+            if not self.seeds(where):
+                raise NotRunError(where[0] if where[1] == CLEAN else f"{where[0]} under {where[1]}")
+        shared = self.seeds(*wheres)
+        if not shared:
+            raise NotRunError("a seed in common")
+        return [self.system(where, shared) for where in wheres]
+
+    def value(self, where: Where, seed: int, metric: str) -> float | None:
+        """One number of one run."""
+        system = self.system(where, (seed,))
+        return system.values[metric][0] if metric in system.values else None
+
+    def history(self, where: Where, seed: int) -> pd.DataFrame:
+        """A row an epoch of one training; row `epoch` 0 is the start."""
+        return pd.read_csv(self._folder(where, seed) / "model/history.csv")
+
+    def text_share(self, where: Where, seed: int) -> float | None:
+        """The text teacher's share in the learned mix at the end of training; None for methods without."""
+        history = self.history(where, seed)
+        for column, share in (("mix", 1.0), ("image_trust", -1.0)):
+            if column in history and history[column].notna().any():
+                last = float(history[column].dropna().iloc[-1])
+                return last if share > 0 else 1 - last
+        return None
+
+    def trials(self, method: str) -> list[dict[str, Any] | None]:
+        """The record of each trial of the search, None for those not run."""
+        layout, seed = self._layout(SEARCH), self.study.search.seed
+        count = len(self.study.search.trials[method])
+        return [_json(layout.trial(method, trial, seed) / "validation.json") for trial in range(count)]
+
+    def choice(self, method: str) -> dict[str, Any] | None:
+        """The record of the chosen trial, with its number as `trial`; None if there is none yet."""
+        return _json(self._layout(SEARCH).choice(method))
+
+    def _planned(self) -> dict[Where, Sequence[int]]:
+        clean: dict[Where, Sequence[int]] = {(name, CLEAN): self.study.seeds for name in self.study.variants}
+        return clean | {
+            (name, condition): self.study.sweep.seeds
+            for condition in self.study.conditions(self.dataset)
+            for name in self.study.sweep.variants
+        }
+
+    def system(self, where: Where, seeds: tuple[int, ...]) -> System:
+        """One variant under one condition over these of its seeds."""
+        if (where, seeds) not in self._systems:
+            made = summarise([self._runs[where, seed] for seed in seeds], self.images, self._weights)
+            self._systems[where, seeds] = _with_mean_ndcg(made)
+        return self._systems[where, seeds]
+
+    @cached_property
+    def _weights(self) -> NDArray[np.float64]:
+        settings = self.params.evaluate
+        return draw_weights(len(self.images), settings.bootstrap_samples, settings.resampling_seed)
+
+    def _layout(self, condition: str) -> StudyLayout:
+        return StudyLayout.of(self.root, self.dataset, condition, self.params)
+
+    def _folder(self, where: Where, seed: int) -> Path:
+        return self._layout(where[1]).run(where[0], seed)
+
+
+def _only_read(folder: Path) -> RunResult:
+    """A run without the queries of metrics that the findings do not speak of."""
+    run = read_run(folder)
+    return RunResult(run.origin, run.metrics, run.queries[run.queries["metric"].str.fullmatch(READ)])
+
+
+def _with_mean_ndcg(system: System) -> System:
+    parts = ("i2i/ndcg@10", "t2t/ndcg@10")
+    if not all(part in system.contributions for part in parts):
+        return system
+    values = np.mean([system.values[part] for part in parts], axis=0).tolist()
+    return System(
+        values=system.values | {MEAN_NDCG: values},
+        estimates=system.estimates | {MEAN_NDCG: np.mean([system.estimates[part] for part in parts], axis=0)},
+        contributions=system.contributions
+        | {MEAN_NDCG: np.mean([system.contributions[part] for part in parts], axis=0)},
+        sizes=system.sizes,
+    )
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

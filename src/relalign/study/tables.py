@@ -1,0 +1,247 @@
+"""The tables of docs/findings.md."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from relalign.metrics.correlation import Correlation, correlation
+from relalign.metrics.resampling import percentile_interval
+from relalign.paired import System
+from relalign.params import Params
+from relalign.report.comparison_table import ROUNDING, number, p_value
+from relalign.study.claims import I2I, ISD, REPRODUCED, RERANKED, RSUM, T2T, all_claims
+from relalign.study.contrast import contrast
+from relalign.study.judging import Finding, Part, checkpoint_points, variant_points
+from relalign.study.pictures import sweep_points
+from relalign.study.results import MEAN_NDCG, Results
+from relalign.study.settings import CLEAN, Study
+
+NOTHING = "–"
+POOR = {"image": "images", "text": "captions"}
+NAMES = {
+    "i2t/recall@1": "R@1 image → text",
+    "t2i/recall@1": "R@1 text → image",
+    RSUM: "Rsum",
+    I2I: "nDCG@10 image → image",
+    T2T: "nDCG@10 text → text",
+    MEAN_NDCG: "nDCG@10, mean of both",
+    RERANKED: "Rsum, re-ranked",
+    ISD[0]: "ISD, singular",
+    ISD[1]: "ISD, distributed",
+    "mix": "text teacher's share",
+}
+MAIN = ("i2t/recall@1", "t2i/recall@1", RSUM, I2I, T2T, RERANKED, *ISD)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, or a line that says there is nothing to show."""
+    if not rows:
+        return "Not run."
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def summary_table(findings: dict[str, list[Finding]]) -> str:
+    """A row a claim, a column a dataset."""
+    rows = []
+    for place, claim in enumerate(all_claims()):
+        measured = ", ".join(NAMES[metric] for metric in claim.metrics)
+        if claim.test in ("variants", "checkpoints"):
+            measured += f" with {NAMES[claim.outcome]}"
+        verdicts = [_verdict(of_dataset[place]) for of_dataset in findings.values()]
+        rows.append([str(place + 1), claim.paper, claim.sentence, measured, *verdicts])
+    return markdown(["", "of", "claim", "measured by", *findings], rows)
+
+
+def main_table(results: Results) -> str:
+    """A row a variant on clean data: mean over seeds, standard deviation over seeds, interval over images."""
+    confidence = results.params.evaluate.confidence
+    rows = []
+    for name in results.study.variants:
+        seeds = results.seeds((name, CLEAN))
+        system = results.systems((name, CLEAN))[0] if seeds else None
+        cells = [_own(system, metric, confidence) if system else "not run" for metric in MAIN]
+        rows.append([f"`{name}`", str(len(seeds)), *cells])
+    return markdown(["variant", "seeds", *(NAMES[metric] for metric in MAIN)], rows)
+
+
+def claims_table(findings: Sequence[Finding], confidence: float) -> str:
+    """A row a comparison; the parts of one claim follow each other, with the claim's own p-value and verdict."""
+    rows = []
+    for place, finding in enumerate(findings):
+        claim = finding.claim
+        head = [str(place + 1), claim.paper if claim.variant == "" else f"`{claim.variant}`"]
+        if not finding.parts:
+            metrics = ", ".join(NAMES[metric] for metric in claim.metrics)
+            against = ", ".join(map(_code, claim.references))
+            rows.append([*head, metrics, against, NOTHING, NOTHING, NOTHING, NOTHING, _verdict(finding)])
+        for part in finding.parts:
+            last = [p_text(finding.p), _verdict(finding)] if part is finding.parts[0] else ["", ""]
+            metric = NAMES[part.metric]
+            if claim.test in ("variants", "checkpoints"):
+                metric = f"Spearman's correlation of {metric} with {NAMES[claim.outcome]}"
+            against = _code(part.reference)
+            if claim.test in ("growth", "mix"):
+                against = f"{against}; poor {POOR[claim.corrupted]} against clean".removeprefix(f"{NOTHING}; ")
+            rows.append([*head, metric, against, *_contrast(part), *last])
+    head = ["", "variant", "number", "against", "difference", percent(confidence) + " interval", "sd over seeds"]
+    return markdown([*head, "p (Holm)", "verdict"], rows)
+
+
+def sweep_table(results: Results) -> str:
+    """A row a modality, rate and variant, over the sweep's seeds, with the gain over the baseline."""
+    settings, sweep = results.params.evaluate, results.study.sweep
+    baseline, rows = results.params.report.baseline, []
+    for modality in sweep.kinds:
+        shares = sweep_points("mix", modality, results)
+        for rate in (0.0, *sweep.rates):
+            for name in sweep.variants:
+                where = name, results.study.condition(modality, rate)
+                seeds = tuple(seed for seed in results.seeds(where) if seed in sweep.seeds)
+                head = [modality, number(rate), f"`{name}`", str(len(seeds))]
+                if not seeds:
+                    rows.append([*head, *["not run"] * 2, *[NOTHING] * 3])
+                    continue
+                system = results.system(where, seeds)
+                cells = [_own(system, metric, settings.confidence) for metric in (RSUM, MEAN_NDCG)]
+                rival = (baseline, where[1])
+                gains = [NOTHING] * 2
+                if name != baseline and baseline in sweep.variants and set(seeds) <= set(results.seeds(rival)):
+                    against = results.system(rival, seeds)
+                    gains = [
+                        _difference(Part(metric, baseline, contrast([system], [against], metric, settings)))
+                        for metric in (RSUM, MEAN_NDCG)
+                    ]
+                rows.append([*head, *cells, *gains, _mean(shares.get(name, {}).get(rate, []))])
+    head = ["poor", "rate", "variant", "seeds", NAMES[RSUM], NAMES[MEAN_NDCG]]
+    gains = [f"gain over `{baseline}`, {NAMES[metric]}" for metric in (RSUM, MEAN_NDCG)]
+    return markdown([*head, *gains, NAMES["mix"]], rows)
+
+
+def correlation_table(results: Results) -> str:
+    """How ISD goes with retrieval: over variants, and over the epochs of each run with alignment or without."""
+    confidence, rows = results.params.evaluate.confidence, []
+    for metric in ISD:
+        for outcome in (RSUM, RERANKED):
+            points = list(variant_points(metric, outcome, results).values())
+            found = correlation(*np.array(points).reshape(-1, 2).T, confidence=confidence)
+            rows.append(["variants", NAMES[metric], f"{NAMES[outcome]}, test", *_correlation(found)])
+    for name, variant in results.study.variants.items():
+        for metric in ISD if variant.of == "iais" else ():
+            for seed in results.seeds((name, CLEAN)):
+                x, y = checkpoint_points(metric, name, seed, results)
+                found = correlation(np.array(x), np.array(y), confidence=confidence)
+                rows.append(
+                    [f"epochs of `{name}`, seed {seed}", NAMES[metric], "Rsum, validation", *_correlation(found)]
+                )
+    kinds = [f"{kind} ({percent(confidence)} interval)" for kind in ("Pearson", "Spearman")]
+    return markdown(["over", "ISD", "retrieval", "points", *kinds], rows)
+
+
+def search_table(results: Results) -> str:
+    """A row a trial, the chosen one in bold."""
+    rows = []
+    for method, changes in results.study.search.trials.items():
+        choice = results.choice(method)
+        for place, (change, record) in enumerate(zip(changes, results.trials(method), strict=True)):
+            chosen = choice is not None and choice["trial"] == place
+            cells = ["not run"] * 4
+            if record is not None:
+                cells = [f"{record[name]:.2f}" for name in ("score", RSUM, I2I, T2T)]
+            row = [_change(change), *cells]
+            rows.append(
+                [f"`{method}`", *(f"**{cell}**" if chosen else cell for cell in row), "yes" if chosen else ""]
+            )
+    return markdown(["method", "change", "score", NAMES[RSUM], NAMES[I2I], NAMES[T2T], "chosen"], rows)
+
+
+def tuned_table(params: Params, study: Study, choices: dict[str, dict[str, dict[str, Any] | None]]) -> str:
+    """A row a tuned setting: its value in params.yaml, the others tried, and what each dataset's choice has."""
+    rows = []
+    for method, trials in study.search.trials.items():
+        own = params.method[method].model_dump(mode="json")
+        for key in dict.fromkeys(key for change in trials for key in change):
+            tried = dict.fromkeys(_plain(change[key]) for change in trials if key in change)
+            chosen = [
+                NOTHING if (record := of_method[method]) is None else _plain(record["change"].get(key, own[key]))
+                for of_method in choices.values()
+            ]
+            rows.append([f"`{method}`", f"`{key}`", _plain(own[key]), "; ".join(tried), *chosen])
+    return markdown(
+        ["method", "setting", "params.yaml", "also tried", *(f"chosen: {name}" for name in choices)], rows
+    )
+
+
+def p_text(p: float | None) -> str:
+    """A p-value in a cell: `< 0.001` or `0.031`."""
+    return NOTHING if p is None else p_value(p).removeprefix("= ")
+
+
+def percent(share: float) -> str:
+    """`95 %` for .95."""
+    return f"{100 * share:g} %"
+
+
+def _verdict(finding: Finding) -> str:
+    if finding.missing:
+        return f"{finding.verdict} (no {finding.missing})"
+    small = finding.verdict == REPRODUCED and any(part.small for part in finding.parts)
+    return f"**{finding.verdict}**" + (", below the margin" if small else "")
+
+
+def _own(system: System, metric: str, confidence: float) -> str:
+    if metric not in system.values:
+        return NOTHING
+    low, high = percentile_interval(system.estimates[metric], confidence)
+    return f"{_mean(system.values[metric])}<br>{number(low)} to {number(high)}"
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not values:
+        return NOTHING
+    spread = f" ± {_rounded(np.std(values, ddof=1))}" if len(values) > 1 else ""
+    return number(float(np.mean(values))) + spread
+
+
+def _rounded(deviation: float | np.floating[Any]) -> str:
+    return number(float(deviation) if deviation > ROUNDING else 0.0)
+
+
+def _contrast(part: Part) -> list[str]:
+    found = part.contrast
+    spread = NOTHING if found.seed_sd is None else _rounded(found.seed_sd)
+    return [signed(found.difference), f"{signed(found.low)} to {signed(found.high)}", spread]
+
+
+def _difference(part: Part) -> str:
+    difference, interval, spread = _contrast(part)
+    return f"{difference} ± {spread}<br>{interval}".replace(f" ± {NOTHING}", "")
+
+
+def signed(value: float) -> str:
+    """A difference with its sign: `+3.20`, `−0.41`."""
+    return number(value) if np.isnan(value) or value < 0 else f"+{number(value)}"
+
+
+def _correlation(found: Correlation) -> list[str]:
+    pairs = ((found.pearson, found.pearson_interval), (found.spearman, found.spearman_interval))
+    return [
+        str(found.n),
+        *(
+            NOTHING if np.isnan(value) else f"{signed(value)} ({signed(low)} to {signed(high)})"
+            for value, (low, high) in pairs
+        ),
+    ]
+
+
+def _code(name: str) -> str:
+    return f"`{name}`" if name else NOTHING
+
+
+def _change(change: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {_plain(value)}" for key, value in change.items()) or "none"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

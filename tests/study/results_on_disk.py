@@ -1,0 +1,116 @@
+"""A made-up study: runs, histories and trials as the study's rules leave them, none of them trained."""
+
+import json
+import zlib
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from relalign.artifacts import pretty_json, publish
+from relalign.metrics.measurement import Measurement
+from relalign.result_files import write_evaluation
+from relalign.study.layout import SEARCH, StudyLayout
+from relalign.study.settings import CLEAN, Study
+from tests.runs_on_disk import QUICK
+from tests.tiny_project import tiny_params
+
+IMAGES, CAPTIONS = 30, 2
+VARIANTS = {
+    "cca": {"of": "cca"},
+    "contrastive": {"of": "contrastive"},
+    "covlr": {"of": "covlr"},
+    "covlr-sum": {"of": "covlr", "change": {"meta_order": "none"}},
+    "rebalanced": {"of": "rebalanced"},
+    "iais": {"of": "iais"},
+    "iais-off": {"of": "iais", "change": {"lambda_iais": 0.0}},
+    "consensus": {"of": "consensus"},
+}
+SKILL = {"cca": 0.4, "covlr": 0.5, "rebalanced": 0.6, "iais": 0.55, "consensus": 0.9}  # the others: .5
+
+
+def quick_params():
+    return tiny_params(evaluate={"bootstrap_samples": QUICK.bootstrap_samples, "permutations": 499})
+
+
+def small_study(**changes):
+    """Two trials a method, two seeds, one rate of corruption."""
+    methods = dict.fromkeys(variant["of"] for variant in VARIANTS.values())
+    content = {
+        "datasets": ["openmoji", "flickr8k"],
+        "seeds": [0, 1],
+        "rerank_depth": 4,
+        "search": {"trials": {name: [{}, {"temperature": 0.03}] for name in methods if name != "cca"}},
+        "variants": VARIANTS,
+        "sweep": {
+            "datasets": ["flickr8k"],
+            "kinds": {"image": "patches", "text": "drop"},
+            "rates": [0.2, 0.6],
+            "variants": ["contrastive", "rebalanced"],
+            "seeds": [0, 1],
+        },
+        "margin": {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01},
+    }
+    content["search"]["trials"]["cca"] = [{}, {"power": 0.5}]
+    return Study.model_validate(yaml.safe_load(yaml.safe_dump(content | changes)))
+
+
+def write_run(root, dataset, condition, variant, seed, *, skill):
+    """One run whose numbers follow from its names; less of everything without fusion (CCA)."""
+    random = np.random.default_rng(zlib.crc32(f"{dataset}/{condition}/{variant}/{seed}".encode()))
+    run = StudyLayout.of(root, dataset, condition, quick_params()).run(variant, seed)
+    ids = 5 + np.arange(IMAGES), np.arange(IMAGES * CAPTIONS), np.repeat(5 + np.arange(IMAGES), CAPTIONS)
+    of_images, of_captions = (ids[0], ids[0]), (ids[1], ids[2])
+    fused = variant != "cca"
+    made = []
+    for prefix in ("", "rerank/") if fused else ("",):
+        for side, who in (("i2t", of_images), ("t2i", of_captions)):
+            easier = random.random(len(who[0]))
+            for k, share in ((1, 0.8), (5, 1.0), (10, 1.2)):
+                hit = 100.0 * (easier < skill * share)
+                made.append(Measurement(f"{prefix}{side}/recall@{k}", *who, hit))
+    made += [
+        Measurement(f"{side}/ndcg@10", *of_images, 100 * skill * random.random(IMAGES)) for side in ("i2i", "t2t")
+    ]
+    if fused:
+        made += [
+            Measurement(f"isd/{kind}", *of_captions, (1 - skill) * random.random(len(ids[1])))
+            for kind in ("singular", "distributed")
+        ]
+    with publish(run / "evaluation", made_by="test") as draft:
+        metrics = write_evaluation(draft, made, {}, QUICK)
+    (run / "metrics.json").write_text(pretty_json(metrics))
+    _write_history(run, variant, skill, random)
+
+
+def _write_history(run, variant, skill, random):
+    epochs = np.arange(6)
+    history = pd.DataFrame({"epoch": epochs, "val/rsum": 100 * skill + 10 * epochs})
+    if variant != "cca":
+        history["val/isd/singular"] = 1 - 0.1 * epochs + 0.01 * random.random(6)
+        history["val/isd/distributed"] = 1 - 0.1 * epochs + 0.01 * random.random(6)
+    if variant == "rebalanced":
+        history["mix"] = [np.nan, *np.linspace(0.5, 0.6 + 0.01 * random.random(), 5)]
+    (run / "model").mkdir(parents=True)
+    history.to_csv(run / "model/history.csv", index=False)
+
+
+def write_study(root, study, *, without=("covlr-sum",)):
+    """Everything of `study` on both datasets, except these variants."""
+    for dataset in study.datasets:
+        for variant in (name for name in study.variants if name not in without):
+            for seed in study.seeds:
+                write_run(root, dataset, CLEAN, variant, seed, skill=SKILL.get(variant, 0.5))
+        for condition in study.conditions(dataset):
+            for variant in study.sweep.variants:
+                for seed in study.sweep.seeds:
+                    write_run(root, dataset, condition, variant, seed, skill=0.7 * SKILL.get(variant, 0.5))
+        layout = StudyLayout.of(root, dataset, SEARCH, quick_params())
+        for place, (method, changes) in enumerate(study.search.trials.items()):
+            for trial, change in enumerate(changes):
+                found = {"rsum": 300.0 + place + 0.25 * trial, "i2i/ndcg@10": 40.0, "t2t/ndcg@10": 50.0}
+                record = {"change": change, "score": 95 + place + trial / 4, **found}
+                path = layout.trial(method, trial, study.search.seed) / "validation.json"
+                path.parent.mkdir(parents=True)
+                path.write_text(pretty_json(record))
+            layout.choice(method).write_text(json.dumps({"trial": 1, **record}))

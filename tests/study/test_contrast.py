@@ -1,0 +1,119 @@
+"""Contrasts agree with loops over seeds, bootstrap samples and images, also for a difference of differences."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr, ttest_1samp
+
+from relalign.metrics.resampling import draw_weights
+from relalign.metrics.significance import sign_flip_test
+from relalign.paired import read_run, summarise
+from relalign.study.contrast import contrast, over_points, over_seeds
+from tests.runs_on_disk import QUICK, random_embeddings, write_evaluated_run
+
+SEEDS = 3
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Runs of four systems with three seeds, and the systems themselves."""
+    root = tmp_path_factory.mktemp("runs")
+    runs = {
+        noise: [
+            read_run(write_evaluated_run(root / f"{noise}-{seed}", random_embeddings(noise=noise, seed=seed)))
+            for seed in range(SEEDS)
+        ]
+        for noise in (0.3, 0.8, 1.1, 1.5)
+    }
+    images = np.unique(runs[0.3][0].queries["image_id"])
+    weights = draw_weights(len(images), QUICK.bootstrap_samples, QUICK.resampling_seed)
+    systems = {noise: summarise(members, images, weights) for noise, members in runs.items()}
+    return runs, systems, images, weights
+
+
+def _slow_means(run, weights_of_image, metric):
+    """The metric of one run in one bootstrap sample, by the definition; a sum of recalls if it is Rsum."""
+    total = 0.0
+    names = (
+        [metric] if metric != "rsum" else [name for name in run.queries["metric"].unique() if "recall@" in name]
+    )
+    for name in names:
+        rows = run.queries[run.queries["metric"] == name]
+        share = [weights_of_image[image] for image in rows["image_id"]]
+        total += sum(s * v for s, v in zip(share, rows["value"], strict=True)) / sum(share)
+    return total
+
+
+@pytest.mark.parametrize("metric", ["rsum", "t2i/recall@1"])
+@pytest.mark.parametrize(("plus", "minus"), [((0.8,), (1.1,)), ((0.3, 1.5), (0.8, 1.1))])
+def test_contrast_is_what_loops_give(measured, plus, minus, metric):
+    runs, systems, images, weights = measured
+    found = contrast([systems[one] for one in plus], [systems[one] for one in minus], metric, QUICK)
+    sides = [(1, one) for one in plus] + [(-1, one) for one in minus]
+
+    by_seed = [sum(sign * runs[one][seed].metrics[metric] for sign, one in sides) for seed in range(SEEDS)]
+    assert found.difference == pytest.approx(sum(by_seed) / SEEDS)
+    assert found.seed_sd == pytest.approx(np.std(by_seed, ddof=1))
+
+    estimates = []
+    for row in weights:
+        weight = dict(zip(images.tolist(), row, strict=True))
+        estimates.append(
+            sum(sign * sum(_slow_means(run, weight, metric) for run in runs[one]) / SEEDS for sign, one in sides)
+        )
+    assert (found.low, found.high) == pytest.approx(np.quantile(estimates, [0.025, 0.975]))
+
+    whole = dict.fromkeys(images.tolist(), 1.0)
+    of_images = []
+    for image in images.tolist():
+        without = whole | {image: 0.0}
+        share = 0.0
+        for sign, one in sides:
+            for run in runs[one]:  # every image has equally many queries here, so that shares add up
+                left = _slow_means(run, without, metric) * (len(images) - 1) / len(images)
+                share += sign * (_slow_means(run, whole, metric) - left) / SEEDS
+        of_images.append(share)
+    assert sum(of_images) == pytest.approx(found.difference)
+    p = sign_flip_test(np.array(of_images)[:, None], permutations=QUICK.permutations, seed=QUICK.resampling_seed)
+    assert found.p == pytest.approx(p[0])
+
+
+def test_a_contrast_with_itself_is_nothing(measured):
+    system = measured[1][0.8]
+    found = contrast([system], [system], "rsum", QUICK)
+    assert (found.difference, found.low, found.high, found.p, found.seed_sd) == (0, 0, 0, 1, 0)
+
+
+def test_one_seed_has_no_deviation(measured):
+    runs, _, images, weights = measured
+    first, second = (summarise(runs[noise][:1], images, weights) for noise in (0.3, 0.8))
+    assert contrast([first], [second], "rsum", QUICK).seed_sd is None
+
+
+def test_over_seeds_is_a_t_test():
+    values = [0.1, 0.25, 0.18]
+    found, expected = over_seeds(values, 0.95), ttest_1samp(values, 0.0)
+    interval = expected.confidence_interval(0.95)
+    assert (found.low, found.high, found.p) == pytest.approx((interval.low, interval.high, expected.pvalue))
+    assert (found.difference, found.seed_sd) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+
+
+def test_seeds_without_spread_fall_back_to_the_sign_test():
+    assert over_seeds([-1.0] * 3, 0.95).p == 0.25
+    assert over_seeds([0.0] * 3, 0.95).p == 1.0
+
+
+def test_over_points_is_spearman_with_the_exact_chance_of_few_points():
+    settings = QUICK.model_copy(update={"permutations": 9999})
+    first, second = [1.0, 2.0, 3.0, 4.0], [9.0, 8.0, 7.0, 1.0]
+    found = over_points(first, second, settings)
+    assert found.difference == pytest.approx(spearmanr(first, second).statistic)
+    assert found.p == pytest.approx(2 / math.factorial(4), abs=0.01)  # all in order or all in reverse
+    assert found.low <= found.difference <= found.high
+
+
+def test_a_constant_side_has_no_correlation():
+    found = over_points([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0], QUICK)
+    assert math.isnan(found.difference)
+    assert found.p == 1

@@ -1,0 +1,206 @@
+"""docs/findings.md says what the results say, names what was not run, and is the same bytes every time."""
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from relalign.errors import RelalignError
+from relalign.metrics.significance import holm
+from relalign.params import load_params
+from relalign.report.comparison_table import number
+from relalign.study.claims import all_claims
+from relalign.study.findings import write_findings
+from relalign.study.judging import judge_claims
+from relalign.study.layout import StudyLayout
+from relalign.study.pictures import picture_names
+from relalign.study.results import Results
+from relalign.study.settings import CLEAN, load_study
+from relalign.study.tables import signed
+from tests.runs_on_disk import random_embeddings, write_evaluated_run
+from tests.study.results_on_disk import quick_params, small_study, write_study
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A made-up study without covlr-sum (and without the variants that it does not name), and its findings."""
+    root = tmp_path_factory.mktemp("study")
+    write_study(root, small_study())
+    write_findings(quick_params(), small_study(), root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def findings(project):
+    return {name: judge_claims(_results(project, name)) for name in small_study().datasets}
+
+
+def _results(root, dataset):
+    return Results(quick_params(), small_study(), root, dataset)
+
+
+def _rows(root, heading):
+    """The cells of the first table below a heading, without its head."""
+    text = (root / "docs/findings.md").read_text().split(f"{heading}\n", 1)[1]
+    lines = re.search(r"(?:^\|.*\n)+", text, flags=re.MULTILINE).group().strip().split("\n")
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def _metrics(root, dataset, variant, condition=CLEAN):
+    layout = StudyLayout.of(root, dataset, condition, quick_params())
+    return [json.loads((layout.run(variant, seed) / "metrics.json").read_text()) for seed in (0, 1)]
+
+
+def test_the_same_results_give_the_same_bytes(project, tmp_path):
+    shutil.copytree(project / "results", tmp_path / "results")
+    write_findings(quick_params(), small_study(), tmp_path)
+    for path in (project / "docs").rglob("*.*"):
+        assert (tmp_path / path.relative_to(project)).read_bytes() == path.read_bytes()
+
+
+def test_every_claim_is_in_every_table(project):
+    numbers = {str(place + 1) for place in range(len(all_claims()))}
+    assert [row[0] for row in _rows(project, "## Which claims hold")] == sorted(numbers, key=int)
+    for dataset in small_study().datasets:
+        assert {row[0] for row in _rows(project, f"### {dataset}: the claims, tested")} == numbers
+
+
+def test_what_lacks_runs_is_not_run(project, findings):
+    for dataset, of_dataset in findings.items():
+        for finding in of_dataset:
+            claim = finding.claim
+            names = {claim.variant, *claim.references} if claim.test == "difference" else {claim.variant}
+            absent = {name for name in names if name and not _results(project, dataset).seeds((name, CLEAN))}
+            absent |= {"corrupted"} if claim.test in ("growth", "mix") and dataset == "openmoji" else set()
+            assert (finding.verdict == "not run") == bool(absent)
+    rows = {row[0]: row for row in _rows(project, "### openmoji: all variants")}
+    assert set(rows["`covlr-sum`"][2:]) == {"not run"}
+    assert rows["`covlr-sum`"][1] == "0"
+
+
+def test_holm_is_over_all_claims_of_a_dataset(findings):
+    for of_dataset in findings.values():
+        tested = [finding for finding in of_dataset if finding.parts]
+        raw = [max(part.contrast.p for part in finding.parts) for finding in tested]
+        assert [finding.p for finding in tested] == pytest.approx(holm(np.array(raw)).tolist())
+
+
+def test_a_claim_of_several_needs_all_of_them(findings):
+    for of_dataset in findings.values():
+        for finding in (one for one in of_dataset if len(one.parts) > 1):
+            assert (finding.verdict == "reproduced") == all(one.verdict == "reproduced" for one in finding.parts)
+
+
+def test_numbers_of_the_main_table_are_the_metrics(project):
+    rows = {row[0].strip("`"): row for row in _rows(project, "### flickr8k: all variants")}
+    for variant in ("cca", "consensus"):
+        runs = _metrics(project, "flickr8k", variant)
+        for column, metric in ((2, "i2t/recall@1"), (4, "rsum"), (5, "i2i/ndcg@10")):
+            values = [run[metric] for run in runs]
+            expected = f"{number(np.mean(values))} ± {number(np.std(values, ddof=1))}<br>"
+            assert rows[variant][column].startswith(expected)
+    assert rows["cca"][-1] == rows["cca"][-3] == "–"
+
+
+def test_a_growing_gain_is_a_difference_of_differences(project):
+    (row,) = (
+        row
+        for row in _rows(project, "### flickr8k: the claims, tested")
+        if row[2] == "Rsum" and row[3].endswith("poor images against clean")
+    )
+    rsum = {
+        (variant, condition): np.array([run["rsum"] for run in _metrics(project, "flickr8k", variant, condition)])
+        for variant in ("rebalanced", "contrastive")
+        for condition in (CLEAN, "image-patches-60")
+    }
+    gain = {c: rsum["rebalanced", c] - rsum["contrastive", c] for c in (CLEAN, "image-patches-60")}
+    grown = gain["image-patches-60"] - gain[CLEAN]
+    assert row[4] == signed(grown.mean())
+    assert row[6] == number(np.std(grown, ddof=1))
+
+
+def test_the_mix_is_the_last_epochs(project):
+    rows = _rows(project, "### flickr8k: poor images, poor captions")
+    (row,) = (row for row in rows if row[:3] == ["text", "0.20", "`rebalanced`"])
+    layout = StudyLayout.of(project, "flickr8k", "text-drop-20", quick_params())
+    last = [pd.read_csv(layout.run("rebalanced", seed) / "model/history.csv")["mix"].iloc[-1] for seed in (0, 1)]
+    assert row[-1].startswith(number(np.mean(last)))
+
+
+def test_checkpoints_leave_out_the_start(project):
+    rows = _rows(project, "### openmoji: attention distance and retrieval")
+    epochs = [row for row in rows if row[0].startswith("epochs of")]
+    assert {row[0] for row in epochs} == {
+        f"epochs of `{n}`, seed {s}" for n in ("iais", "iais-off") for s in (0, 1)
+    }
+    assert {row[3] for row in epochs} == {"5"}
+    assert {row[3] for row in rows if row[0] == "variants"} == {"6"}
+
+
+def test_the_search_shows_every_trial_and_the_choice(project):
+    rows = _rows(project, "### openmoji: all trials, on validation")
+    assert len(rows) == 12
+    assert [row[-1] for row in rows] == ["", "yes"] * 6
+    assert rows[1][1] == "**power 0.5**"
+    assert rows[2][2:4] == ["96.00", "301.00"]
+    settings = {(row[0], row[1]): row[2:] for row in _rows(project, "## Tuning")}
+    assert settings["`covlr`", "`temperature`"] == ["0.07", "0.03", "0.03", "0.03"]
+
+
+def test_pictures_are_those_that_snakemake_expects_and_stand_alone(project):
+    study = small_study()
+    names = {f"study-{name}.svg" for dataset in study.datasets for name in picture_names(study, dataset)}
+    assert {path.name for path in (project / "docs/images").iterdir()} == names
+    page = (project / "docs/findings.md").read_text()
+    for name in names:
+        content = (project / "docs/images" / name).read_text()
+        assert ET.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in content
+        assert f"](images/{name})" in page
+
+
+def test_nothing_run_is_a_page_all_the_same(tmp_path):
+    params = load_params(REPOSITORY / "params.yaml")
+    write_findings(params, load_study(REPOSITORY / "study.yaml", params), tmp_path)
+    rows = _rows(tmp_path, "## Which claims hold")
+    assert len(rows) == len(all_claims())
+    assert all(cell.startswith("not run") for row in rows for cell in row[4:])
+    assert not (tmp_path / "docs/images").exists()
+
+
+def test_notes_are_taken_in_as_they_are(project, tmp_path):
+    shutil.copytree(project / "results", tmp_path / "results")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/findings-notes.md").write_text("Tried *this*.\n\n- and that\n")
+    write_findings(quick_params(), small_study(), tmp_path)
+    page = (tmp_path / "docs/findings.md").read_text()
+    assert "## What was tried, and what we make of it\n\nTried *this*.\n\n- and that\n\n## How it was done" in page
+
+
+def test_a_seed_that_one_side_lacks_is_left_out_for_both(project, tmp_path):
+    shutil.copytree(project / "results", tmp_path / "results")
+    layout = StudyLayout.of(tmp_path, "openmoji", CLEAN, quick_params())
+    shutil.rmtree(layout.run("contrastive", 1))
+    (first,) = [
+        one for one in judge_claims(_results(tmp_path, "openmoji")) if one.claim.references == ("contrastive",)
+    ][:1]
+    (part,) = first.parts
+    values = [_metrics(project, "openmoji", name)[0][part.metric] for name in ("covlr", "contrastive")]
+    assert part.contrast.difference == pytest.approx(values[0] - values[1])
+    assert part.contrast.seed_sd is None
+
+
+def test_runs_on_other_queries_are_refused(project, tmp_path):
+    shutil.copytree(project / "results", tmp_path / "results")
+    layout = StudyLayout.of(tmp_path, "openmoji", CLEAN, quick_params())
+    shutil.rmtree(layout.run("cca", 1) / "evaluation")
+    write_evaluated_run(layout.run("cca", 1), random_embeddings(images=7))
+    with pytest.raises(RelalignError, match="different queries"):
+        _results(tmp_path, "openmoji")
