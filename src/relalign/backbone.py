@@ -215,7 +215,13 @@ class FusionLayer(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Two towers and a single-stream fusion encoder (see the module's picture)."""
+    """Two towers and a single-stream fusion encoder (see the module's picture).
+
+    `fusion_share` is how much fusion's own say counts beside the similarity when a trained model re-ranks: 1 in
+    training, and chosen on the validation split afterwards (`relalign.fusion_share`).
+    """
+
+    fusion_share: Tensor
 
     def __init__(self, settings: BackboneSettings, widths: Widths, *, temperature: float) -> None:
         super().__init__()
@@ -240,6 +246,7 @@ class Backbone(nn.Module):
             nn.Tanh(),
             nn.Linear(settings.fusion_width, 1),
         )
+        self.register_buffer("fusion_share", torch.tensor(1.0))
         self.matching_offset = nn.Parameter(torch.tensor(0.5))  # the cosine at which a pair is as likely as not
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
 
@@ -297,4 +304,4 @@ class Backbone(nn.Module):
         pooled = self.fusion_norm(last.first_token(hidden, mask))
         # No gradient: calibrating a matching probability must not fight the contrastive loss over scale.
         similarity = (product.sum(-1).detach() - self.matching_offset) / self.temperature.detach()
-        return Fused(pooled, similarity + self.matching(pooled).squeeze(-1), blocks)
+        return Fused(pooled, similarity + self.fusion_share * self.matching(pooled).squeeze(-1), blocks)

@@ -14,6 +14,7 @@ from relalign.batches import SplitData
 from relalign.checkpoint import drop_checkpoint
 from relalign.embeddings import Embeddings, embed, write_embeddings
 from relalign.errors import RelalignError
+from relalign.fusion_share import choose_fusion_share
 from relalign.index import write_index
 from relalign.layout import Layout
 from relalign.memory import keep_freed_memory
@@ -118,6 +119,7 @@ def _fit(
             on_epoch=lambda row: tracked.log_epoch(row, step=int(row["epoch"])),
         )
         history = progress.history
+        choose_fusion_share(trained.backbone.eval(), validation)
     save_model(draft, module, settings=settings, backbone=params.backbone, widths=widths)
     return history
 
