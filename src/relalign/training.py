@@ -97,15 +97,16 @@ def fit(
     ):
         row = _run_epoch(state, train, settings, seed=seed)
         progress.epoch += 1
-        with _weights(method, state.average):
-            row |= validation_metrics(method.backbone, validation)
-        if row["val/rsum"] > progress.best_rsum and progress.epoch > first_complete:
-            progress.best_epoch, progress.best_rsum = progress.epoch, float(row["val/rsum"])
-            state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
+        if progress.epoch % settings.validate_every == 0 or progress.epoch == settings.epochs:
+            with _weights(method, state.average):
+                row |= validation_metrics(method.backbone, validation)
+            if row["val/rsum"] > progress.best_rsum and progress.epoch > first_complete:
+                progress.best_epoch, progress.best_rsum = progress.epoch, float(row["val/rsum"])
+                state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
         progress.history.append(row)
         on_epoch(row)
         bar.update()
-        bar.set_postfix(rsum=f"{row['val/rsum']:.1f}", best=f"{progress.best_rsum:.1f}")
+        bar.set_postfix(loss=f"{row['loss/total']:.3f}", best=f"{progress.best_rsum:.1f}")
         if due():
             _save(state, checkpoint, key)
     bar.close()

@@ -151,7 +151,7 @@ def test_the_search_shows_every_trial_and_the_choice(project):
     assert rows[1][1] == "**power 0.5**"
     assert rows[2][2:4] == ["96.00", "301.00"]
     settings = {(row[0], row[1]): row[2:] for row in _rows(project, "## Tuning")}
-    assert settings["`covlr`", "`temperature`"] == ["0.07", "0.03", "0.03", "0.03"]
+    assert settings["`covlr`", "`temperature`"] == ["0.05", "0.03", "0.03", "0.03"]
 
 
 def test_pictures_are_those_that_snakemake_expects_and_stand_alone(project):

@@ -11,7 +11,7 @@ def canonical(*values):
 
 
 def common_settings(wildcards):
-    return [config.get(section, {}) for section in ("backbone", "training")]
+    return [config.get("backbone", {}), config.get("training", {}), study.training]
 
 
 def condition_features(wildcards):

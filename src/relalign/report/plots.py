@@ -124,11 +124,8 @@ def _training(params: Params, runs: Sequence[Run], column: str, label: str, capt
     series = {}
     for method in params.methods:
         tables = [pd.DataFrame(run.history) for run in runs if run.method == method and len(run.history) > 1]
-        series[method] = [
-            (table["epoch"].tolist(), table[column].tolist())
-            for table in tables
-            if {"epoch", column} <= set(table)
-        ]
+        known = [table[["epoch", column]].dropna() for table in tables if {"epoch", column} <= set(table)]
+        series[method] = [(table["epoch"].tolist(), table[column].tolist()) for table in known]
     if not any(series.values()):
         return None
     style = figures.style_of(params.methods)

@@ -18,7 +18,7 @@ from relalign.runs import embed_split, export, train
 from relalign.single_modal import measure_single_modal
 from relalign.split_data import load_split
 from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.settings import Study, corruption_of, method_with, read_choice
+from relalign.study.settings import Study, corruption_of, method_with, read_choice, training_of
 from relalign.test_set import graded_test_set
 
 RECALL_AT = (1, 5, 10)
@@ -31,7 +31,7 @@ def run_trial(params: Params, study: Study, root: Path, *, dataset: str, method:
     settings = method_with(params, method, change, where=f"search.trials.{method}.{trial}")
     name, seed = f"{method}-trial{trial}", study.search.seed
     layout = StudyLayout.of(root, dataset, SEARCH, params)
-    one = _only(params, dataset, name, settings)
+    one = _only(params, study, dataset, name, settings)
     train(one, layout, method=name, seed=seed)
     found = validation_metrics(one, layout, layout.run(name, seed) / "model")
     record = {"change": change, "score": score(found), **found}
@@ -92,7 +92,7 @@ def run_variant(
     chosen = study.variants[variant]
     change = {**read_choice(layout.choice(chosen.of)), **chosen.change}
     settings = method_with(params, chosen.of, change, where=f"variants.{variant}")
-    one = _only(params, dataset, variant, settings)
+    one = _only(params, study, dataset, variant, settings)
     one = one.model_copy(
         update={"evaluate": params.evaluate.model_copy(update={"rerank_depth": study.rerank_depth})}
     )
@@ -101,6 +101,8 @@ def run_variant(
     evaluate(one, layout, method=variant, seed=seed)
 
 
-def _only(params: Params, dataset: str, name: str, settings: Any) -> Params:
+def _only(params: Params, study: Study, dataset: str, name: str, settings: Any) -> Params:
+    training = training_of(params, study)
     tracking = params.tracking.model_copy(update={"experiment": f"{params.tracking.experiment}-study"})
-    return params.model_copy(update={"dataset": dataset, "method": {name: settings}, "tracking": tracking})
+    update = {"dataset": dataset, "method": {name: settings}, "training": training, "tracking": tracking}
+    return params.model_copy(update=update)

@@ -8,7 +8,18 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from relalign.errors import RelalignError
-from relalign.params import Corruption, Count, Fraction, Method, Name, NonNegativeCount, Params, Section, explain
+from relalign.params import (
+    Corruption,
+    Count,
+    Fraction,
+    Method,
+    Name,
+    NonNegativeCount,
+    Params,
+    Section,
+    Training,
+    explain,
+)
 
 Changes = dict[str, Any]
 CLEAN = "clean"
@@ -40,10 +51,15 @@ class Sweep(Section):
 
 
 class Study(Section):
-    """All of study.yaml. `margin` is the smallest difference worth having, by metric, for the verdicts."""
+    """All of study.yaml.
+
+    `training` changes the budget for all methods alike; `margin` is the smallest difference worth having,
+    by metric, for the verdicts.
+    """
 
     datasets: tuple[Name, ...] = Field(strict=False)
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)]
+    training: Changes = {}
     rerank_depth: Count
     search: Search
     variants: dict[Name, Variant]
@@ -79,6 +95,7 @@ def load_study(path: Path, params: Params) -> Study:
         raise RelalignError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise RelalignError("\n".join(f"{path}: {explain(item)}" for item in error.errors())) from None
+    training_of(params, study, where=f"{path}: training")
     for dataset in study.datasets:
         if dataset not in params.datasets:
             raise RelalignError(f"{path}: datasets: '{dataset}' is not an entry of 'datasets' in params.yaml.")
@@ -94,6 +111,14 @@ def load_study(path: Path, params: Params) -> Study:
     for condition in (name for dataset in study.datasets for name in study.conditions(dataset)):
         corruption_of(condition)
     return study
+
+
+def training_of(params: Params, study: Study, *, where: str = "training") -> Training:
+    """The budget and schedule of all runs of the study."""
+    try:
+        return Training.model_validate({**params.training.model_dump(), **study.training})
+    except ValidationError as error:
+        raise RelalignError("\n".join(f"{where}: {explain(item)}" for item in error.errors())) from None
 
 
 def method_with(params: Params, method: str, change: Changes, *, where: str) -> Any:
