@@ -7,10 +7,10 @@
     [FUSE: their product], text tokens, image tokens --> fusion encoder --> matching logit, attention blocks
 
 An embedding is a linear map of the standardised summary, which starts at the closed-form CCA solution
-(`relalign.methods.cca`), plus a residual path that starts small: six thousand images reward short paths and a good
-start more than depth. The fusion token starts from the product of both embeddings and the matching logit is the
-similarity plus what fusion has to say about it: re-ranking starts from the first stage, and what an objective does
-to fused vectors reaches the embeddings, as in the papers' end-to-end models (X-VLM, UNITER).
+(`relalign.methods.cca`), plus a residual path that starts at nothing: six thousand images reward short paths and a
+good start more than depth. The fusion token starts from the product of both embeddings, and the matching logit is
+the similarity plus what fusion has to say about it: re-ranking starts from the first stage, and what an objective
+does to fused vectors reaches the embeddings, as in the papers' end-to-end models (X-VLM, UNITER).
 """
 
 from dataclasses import dataclass
@@ -88,9 +88,6 @@ class Fused:
     attention: AttentionBlocks | None
 
 
-RESIDUAL_START = 0.1  # the residual path starts small beside the linear one, which starts at CCA
-
-
 class Tower(nn.Module):
     """Frozen summary of one modality -> unit-norm embedding; its frozen tokens travel along for fusion."""
 
@@ -104,9 +101,8 @@ class Tower(nn.Module):
         self.summary_dropout = nn.Dropout(settings.summary_dropout)
         self.linear = nn.Linear(summary_width, settings.embedding_width)
         last = nn.Linear(settings.width, settings.embedding_width)
-        with torch.no_grad():
-            last.weight.mul_(RESIDUAL_START)
-            last.bias.zero_()
+        nn.init.zeros_(last.weight)  # so that the start is the linear path's, whatever the seed
+        nn.init.zeros_(last.bias)
         self.residual = nn.Sequential(
             nn.Linear(summary_width, settings.width), nn.GELU(), nn.Dropout(settings.dropout), last
         )

@@ -143,7 +143,7 @@ class Backbone(Section):
 
     width: Count = 1024
     embedding_width: Count = 384
-    cca_regularisation: Positive = 1.0
+    cca_regularisation: Positive = 2.0
     summary_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.7
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     fusion_width: Count = 256
@@ -180,7 +180,7 @@ class Cca(Section):
     """Regularised linear CCA on the summaries that the towers read; no gradient step."""
 
     algorithm: Literal["cca"]
-    regularisation: Positive = 1.0
+    regularisation: Positive = 2.0
     width: Count = 384
     power: NonNegative = 1.0
 

@@ -32,9 +32,8 @@ def _by_definition(data: SplitData, settings: Cca, width: int) -> np.ndarray:
     text = np.stack([captions[owner == i].mean(0) for i in range(len(image))])
 
     def inverse_root(side: np.ndarray) -> np.ndarray:
-        values, vectors = np.linalg.eigh(
-            side.T @ side / len(side) + settings.regularisation * np.eye(side.shape[1])
-        )
+        ridge = settings.regularisation * side.shape[1] / len(side)
+        values, vectors = np.linalg.eigh(side.T @ side / len(side) + ridge * np.eye(side.shape[1]))
         return (vectors / np.sqrt(values)) @ vectors.T
 
     roots = inverse_root(image), inverse_root(text)

@@ -1,8 +1,9 @@
 """Regularised linear CCA: the closed-form reference that no trained method may lose to.
 
 X holds the standardised summaries of the training images, Y the mean of those of each image's captions. With
-covariances made invertible by `C + regularisation * I` and factored as `L L'`, the canonical directions are the
-singular vectors of `Lx^-1 Cxy Ly^-T`; each canonical coordinate is weighted by its correlation to the given power
+covariances made invertible by `C + regularisation * width / images * I` (a covariance is the less known the fewer
+images there are for its width) and factored as `L L'`, the canonical directions are the singular vectors of
+`Lx^-1 Cxy Ly^-T`; each canonical coordinate is weighted by its correlation to the given power
 (Gong et al., "A Multi-View Embedding Space", IJCV 2014, section 3.3), then rows are scaled to unit norm. Trained
 methods read the same summaries, and start here.
 """
@@ -111,7 +112,7 @@ def _standardised(summary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _root(side: Float[Tensor, "row width"], regularisation: float) -> Float[Tensor, "width width"]:
     covariance = (side.T @ side / len(side)).double()  # sums in float32 are good enough beside the ridge
-    covariance.diagonal().add_(regularisation)
+    covariance.diagonal().add_(regularisation * side.shape[1] / len(side))
     root: Tensor = torch.linalg.cholesky(covariance)
     return root
 
