@@ -70,7 +70,7 @@ def test_what_the_test_split_holds_cannot_change_the_model(tmp_path: Path, param
 
 
 def test_training_starts_at_cca_and_gets_better(tmp_path: Path) -> None:
-    params = tiny_params(training={"epochs": 12}, backbone={"cca_regularisation": 30.0})
+    params = tiny_params(training={"epochs": 12, "learning_rate": 0.01}, backbone={"cca_regularisation": 30.0})
     layout = make_features(tmp_path, params)
     train(params, layout, method="contrastive", seed=0)
     history = pd.read_csv(layout.run("contrastive", 0) / "model/history.csv")
@@ -208,3 +208,16 @@ def test_an_unknown_method_and_a_missing_gpu_are_named(tmp_path: Path, params: P
     if not torch.cuda.is_available():
         with pytest.raises(RelalignError, match="sees no GPU"):
             choose_device("cuda")
+
+
+def test_epochs_before_an_objective_is_complete_are_neither_selected_nor_count_for_stopping(
+    tmp_path: Path,
+) -> None:
+    settings = {"algorithm": "rebalanced", "stage_one": 0.5}
+    training = {"epochs": 8, "patience": 1, "validate_every": 1, "learning_rate": 0.0001}
+    params = tiny_params(method={"staged": settings}, methods=["contrastive"], training=training)
+    layout = make_features(tmp_path, params)
+    train(params, layout, method="staged", seed=0)
+    history = pd.read_csv(layout.run("staged", 0) / "model/history.csv")
+    assert len(history) > 1 + 4, "stage 1 must not be cut short, however little it brings"
+    assert history["loss/structure"].notna().tolist() == [False] * 5 + [True] * (len(history) - 5)

@@ -1,8 +1,8 @@
 """One training loop for every method: same data order, budget, schedule and selection; only `loss` differs.
 
 AdamW with linear warm-up and cosine decay, an exponential average of the weights, selection of the epoch with
-the best Rsum on the validation split, early stopping. The start, the closed-form CCA solution, is the first
-candidate: training that does not help on validation is not taken. The test split is never read here.
+the best Rsum on the validation split, early stopping. The history begins with the start, the closed-form CCA
+solution, which is not selected: a trained method is trained. The test split is never read here.
 """
 
 import logging
@@ -44,7 +44,7 @@ ATTENTION_PAIRS = 256
 
 @dataclass
 class Progress:
-    """All that changes from epoch to epoch and is not a weight; `best_epoch` 0 is the start."""
+    """All that changes from epoch to epoch and is not a weight."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -85,7 +85,6 @@ def fit(
     if not progress.history:
         method.eval()
         progress.history.append({"epoch": 0, **validation_metrics(method.backbone, validation)})
-        progress.best_rsum = float(progress.history[0]["val/rsum"])
     for row in progress.history:
         on_epoch(row)
     due = Every(settings.checkpoint_seconds)

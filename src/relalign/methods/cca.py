@@ -21,6 +21,7 @@ from relalign.params import Backbone as BackboneSettings
 from relalign.params import Cca
 
 _SMALLEST_DEVIATION = 1e-5
+START_NORM = 8.0
 
 
 class LinearEmbedder(nn.Module):
@@ -61,13 +62,17 @@ class Canonical:
 
 
 def start_from_cca(backbone: Backbone, data: SplitData, settings: BackboneSettings) -> None:
-    """Start both towers at CCA, scaled so that embeddings have norm 1 on average."""
+    """Start both towers at CCA, scaled so that rows have norm `START_NORM` on average before they are normalised.
+
+    The scale changes no embedding, but how far a step of AdamW, which moves every weight by about the learning
+    rate, turns it: weights about as large as those of a random start are not overrun by the first steps.
+    """
     width = min(settings.embedding_width, data.image.summary.shape[1], data.text.summary.shape[1])
     image, text = canonical_sides(data, width=width, regularisation=settings.cca_regularisation, power=1.0)
     for tower, features, side in ((backbone.image, data.image, image), (backbone.text, data.text, text)):
         device = features.summary.device
         mean, deviation, directions = (part.to(device) for part in vars(side).values())
-        scale = (((features.summary - mean) / deviation) @ directions).norm(dim=1).mean()
+        scale = (((features.summary - mean) / deviation) @ directions).norm(dim=1).mean() / START_NORM
         tower.start_at(mean, deviation, directions / scale)
 
 

@@ -41,6 +41,11 @@ class IaisMethod(TrainedMethod):
         super().__init__(backbone)
         self.settings = settings
 
+    @property
+    def complete_from(self) -> float:
+        """When IAIS has grown to more than a third of its weight; an earlier epoch is hardly of this method."""
+        return 0.0 if self.settings.annealing == "constant" else 0.8
+
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
         """ITC + w * TASK + annealed IAIS."""
         settings = self.settings

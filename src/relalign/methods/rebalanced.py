@@ -47,6 +47,11 @@ class RebalancedMethod(TrainedMethod):
         )
 
     @property
+    def complete_from(self) -> float:
+        """Stage 2, if there is one."""
+        return self.settings.stage_one if self.settings.stage_one < 1 else 0.0
+
+    @property
     def mix(self) -> Tensor:
         """Share of the text teacher in E."""
         raw: Tensor = self.raw_mix
