@@ -3,7 +3,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test lint benchmarks ui lock clean
+.PHONY: help reproduce study test lint benchmarks ui lock clean
 
 # cpu or cuda; without a word, what is installed stays.
 TORCH ?= $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*) .venv/.installed-cpu))
@@ -27,6 +27,9 @@ $(ENVIRONMENT): requirements/install.sh requirements/base.lock requirements/torc
 reproduce: $(ENVIRONMENT) ## run the pipeline on the data of params.yaml, print the comparison
 	snakemake --cores $(CORES)
 	relalign table
+
+study: $(ENVIRONMENT) ## the study of study.yaml: tuning, all methods and ablations, docs/findings.md (hours)
+	snakemake --cores $(CORES) study
 
 test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake, DVC and MLflow runs
 	pytest -n auto -m "not workflow"

@@ -120,7 +120,7 @@ class EfficientNetLite0Encoder:
     def encode(self, inputs: UInt8[np.ndarray, "batch side side 3"]) -> Encoded:
         """Features of a stack of prepared images."""
         # A permuted view of height-width-channel bytes is already in the memory order that is fastest here.
-        pixels = torch.from_numpy(inputs).to(self.device).permute(0, 3, 1, 2)
+        pixels = torch.tensor(inputs).to(self.device).permute(0, 3, 1, 2)
         grid = self.network((pixels.float() - 127) / 128)
         regions = F.adaptive_avg_pool2d(grid, REGIONS_A_SIDE).flatten(2).transpose(1, 2)
         mean, maximum = grid.mean((2, 3)), grid.amax((2, 3))
