@@ -90,7 +90,8 @@ def _fill(draft: FeatureDraft, inputs: Inputs, *, cores: int, name: str) -> None
     """Compute what the draft lacks, committing every few seconds."""
     todo = draft.todo
     committed = time.monotonic()
-    with tqdm(total=len(draft.done), initial=len(draft.done) - len(todo), desc=name, unit="row", mininterval=2) as progress:
+    bar = tqdm(total=len(draft.done), initial=len(draft.done) - len(todo), desc=name, unit="row", mininterval=2)
+    with bar as progress:
         for encoded in map_on_cores(lambda batch: inputs.encode(*batch), inputs.batches(todo), cores=cores):
             draft.put(encoded)
             progress.update(len(encoded.rows))
