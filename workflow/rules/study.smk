@@ -1,169 +1,22 @@
 # The study (study.yaml): tuning on validation, the methods and their ablations, the corruption sweep, the findings.
-from relalign.study.pictures import picture_names
-from relalign.study.settings import CLEAN, load_study
+# Whoever has taken a method or dataset of it out of params.yaml can still run the pipeline, only not the study.
+from relalign.study.settings import load_study
 
-study = load_study(Path("study.yaml"), params_checked)
-
-
-def canonical(*values):
-    """Settings as one text, so that only their values count."""
-    return canonical_json(values)
+try:
+    study, problem = load_study(Path("study.yaml"), params_checked), ""
+except RelalignError as error:
+    study, problem = None, str(error)
 
 
-def common_settings(wildcards):
-    return [config.get("backbone", {}), config.get("training", {}), study.training]
+if study is not None:
 
+    include: "study_runs.smk"
 
-def condition_features(wildcards):
-    """Both encoders' features; those of the corrupted modality if the condition corrupts one."""
-    clean = {side: f"data/features/{wildcards.dataset}/{config['encoders'][side]}" for side in ("image", "text")}
-    side = wildcards.condition.partition("-")[0]
-    if side in clean:
-        clean[side] = f"data/study/{wildcards.dataset}/{wildcards.condition}/{config['encoders'][side]}"
-    return list(clean.values())
+else:
 
+    def refused(wildcards):
+        raise RelalignError(problem)
 
-def study_metrics():
-    """One metrics.json for each run that the findings read."""
-    run = "results/{dataset}/study/{condition}/{variant}/seed{seed}/metrics.json"
-    main = expand(run, dataset=study.datasets, condition=CLEAN, variant=study.variants, seed=study.seeds)
-    sweep = [
-        run.format(dataset=dataset, condition=condition, variant=variant, seed=seed)
-        for dataset in study.datasets
-        for condition in study.conditions(dataset)
-        for variant in study.sweep.variants
-        for seed in study.sweep.seeds
-    ]
-    return main + sweep
-
-
-wildcard_constraints:
-    variant="|".join(map(re.escape, study.variants)),
-    condition=r"clean|(image|text)-[a-z]+-\d+",
-    trial=r"\d+",
-
-
-rule study:
-    input:
-        "docs/findings.md",
-
-
-rule study_trial:
-    input:
-        sources("evaluate"),
-        features,
-        pairs="data/pairs/{dataset}",
-    output:
-        model=directory("results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/model"),
-        measured="results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/validation.json",
-    log:
-        "logs/{dataset}/study/search/{method}-trial{trial}-seed{seed}.log",
-    benchmark:
-        "logs/{dataset}/study/search/{method}-trial{trial}-seed{seed}.benchmark.tsv"
-    threads: params_checked.training.threads
-    resources:
-        mem_mb=8000,
-        runtime=600,
-    params:
-        settings=lambda wildcards: canonical(
-            common_settings(wildcards),
-            config["method"][wildcards.method],
-            study.search.trials[wildcards.method][int(wildcards.trial)],
-        ),
-    shell:
-        "relalign study trial --dataset {wildcards.dataset:q} --method {wildcards.method:q}"
-        " --trial {wildcards.trial:q} > {log:q} 2>&1"
-
-
-rule study_choose:
-    input:
-        lambda wildcards: expand(
-            rules.study_trial.output.measured,
-            trial=range(len(study.search.trials[wildcards.method])),
-            seed=study.search.seed,
-            allow_missing=True,
-        ),
-    output:
-        "results/{dataset}/study/search/{method}.json",
-    log:
-        "logs/{dataset}/study/search/{method}.log",
-    shell:
-        "relalign study choose --dataset {wildcards.dataset:q} --method {wildcards.method:q} > {log:q} 2>&1"
-
-
-rule study_features:
-    input:
-        sources("features"),
-        raw="data/raw/{dataset}",
-        pairs="data/pairs/{dataset}",
-        encoder="data/encoders/{encoder}",
-    output:
-        directory("data/study/{dataset}/{condition}/{encoder}"),
-    log:
-        "logs/{dataset}/study/{condition}/features-{encoder}.log",
-    benchmark:
-        "logs/{dataset}/study/{condition}/features-{encoder}.benchmark.tsv"
-    threads: workflow.cores
-    resources:
-        mem_mb=8000,
-        runtime=600,
-    params:
-        settings=lambda wildcards: canonical(config["encoder"][wildcards.encoder]),
-    shell:
-        "relalign study features --dataset {wildcards.dataset:q} --condition {wildcards.condition:q} > {log:q} 2>&1"
-
-
-rule study_run:
-    input:
-        sources("evaluate"),
-        condition_features,
-        choice=lambda wildcards: (
-            f"results/{wildcards.dataset}/study/search/{study.variants[wildcards.variant].of}.json"
-        ),
-        pairs="data/pairs/{dataset}",
-        relevance="data/relevance/{dataset}",
-    output:
-        metrics="results/{dataset}/study/{condition}/{variant}/seed{seed}/metrics.json",
-        model=directory("results/{dataset}/study/{condition}/{variant}/seed{seed}/model"),
-        embeddings=directory("results/{dataset}/study/{condition}/{variant}/seed{seed}/embeddings"),
-        evaluation=directory("results/{dataset}/study/{condition}/{variant}/seed{seed}/evaluation"),
-    log:
-        "logs/{dataset}/study/{condition}/{variant}-seed{seed}.log",
-    benchmark:
-        "logs/{dataset}/study/{condition}/{variant}-seed{seed}.benchmark.tsv"
-    threads: params_checked.training.threads
-    resources:
-        mem_mb=8000,
-        runtime=600,
-    params:
-        settings=lambda wildcards: canonical(
-            common_settings(wildcards),
-            config["method"][study.variants[wildcards.variant].of],
-            study.variants[wildcards.variant].change,
-            config.get("evaluate", {}),
-            study.rerank_depth,
-        ),
-    shell:
-        "relalign study run --dataset {wildcards.dataset:q} --condition {wildcards.condition:q}"
-        " --variant {wildcards.variant:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
-
-
-rule study_findings:
-    input:
-        study_metrics(),
-        [notes for notes in ("docs/findings-notes.md",) if Path(notes).exists()],
-        "study.yaml",
-        expand(
-            "src/relalign/study/{file}.py",
-            file=("claims", "contrast", "findings", "judging", "pictures", "results", "settings", "tables"),
-        ),
-    output:
-        "docs/findings.md",
-        [f"docs/images/study-{name}.svg" for dataset in study.datasets for name in picture_names(study, dataset)],
-    log:
-        "logs/findings.log",
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    shell:
-        "relalign study findings > {log:q} 2>&1"
+    rule study:
+        input:
+            refused,
