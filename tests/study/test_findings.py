@@ -18,9 +18,8 @@ from relalign.study.claims import all_claims
 from relalign.study.findings import write_findings
 from relalign.study.judging import judge_claims
 from relalign.study.layout import StudyLayout
-from relalign.study.pictures import picture_names
 from relalign.study.results import Results
-from relalign.study.settings import CLEAN, load_study
+from relalign.study.settings import CLEAN, load_study, picture_names
 from relalign.study.tables import signed
 from tests.runs_on_disk import random_embeddings, write_evaluated_run
 from tests.study.results_on_disk import quick_params, small_study, write_study

@@ -1,38 +1,4 @@
-# The rules of the study, for a study.yaml that could be read (see study.smk).
-from relalign.study.pictures import picture_names
-from relalign.study.settings import CLEAN
-
-
-def canonical(*values):
-    """Settings as one text, so that only their values count."""
-    return canonical_json(values)
-
-
-def common_settings(wildcards):
-    return [config.get("backbone", {}), config.get("training", {}), study.training]
-
-
-def condition_features(wildcards):
-    """Both encoders' features; those of the corrupted modality if the condition corrupts one."""
-    clean = {side: f"data/features/{wildcards.dataset}/{config['encoders'][side]}" for side in ("image", "text")}
-    side = wildcards.condition.partition("-")[0]
-    if side in clean:
-        clean[side] = f"data/study/{wildcards.dataset}/{wildcards.condition}/{config['encoders'][side]}"
-    return list(clean.values())
-
-
-def study_metrics():
-    """One metrics.json for each run that the findings read."""
-    run = "results/{dataset}/study/{condition}/{variant}/seed{seed}/metrics.json"
-    main = expand(run, dataset=study.datasets, condition=CLEAN, variant=study.variants, seed=study.seeds)
-    sweep = [
-        run.format(dataset=dataset, condition=condition, variant=variant, seed=seed)
-        for dataset in study.datasets
-        for condition in study.conditions(dataset)
-        for variant in study.sweep.variants
-        for seed in study.sweep.seeds
-    ]
-    return main + sweep
+# The rules of the study, for a study.yaml that could be read.
 
 
 wildcard_constraints:

@@ -9,22 +9,14 @@ from relalign.report import figures
 from relalign.study.claims import ISD, RSUM
 from relalign.study.judging import checkpoint_points
 from relalign.study.results import MEAN_NDCG, Results
-from relalign.study.settings import CLEAN, Modality, Study
+from relalign.study.settings import ALIGNED, CLEAN, Modality
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Plot = Callable[["Axes"], None]
 Points = Mapping[str, Mapping[float, Sequence[float]]]  # variant, rate, a number a seed
-ALIGNED = ("iais", "iais-off")
 INK, LINE = "#1d2329", "#d5d9dc"
-
-
-def picture_names(study: Study, dataset: str) -> list[str]:
-    """What the pictures of one dataset are called, once everything has been run."""
-    epochs = ["epochs"] if set(ALIGNED) & set(study.variants) else []
-    sides = study.sweep.kinds if dataset in study.sweep.datasets else []
-    return [f"{dataset}-{name}" for name in ("isd", *epochs, *sides)]
 
 
 def dataset_pictures(results: Results) -> dict[str, str]:

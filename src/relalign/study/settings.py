@@ -24,6 +24,7 @@ from relalign.params import (
 Changes = dict[str, Any]
 CLEAN = "clean"
 Modality = Literal["image", "text"]
+ALIGNED = ("iais", "iais-off")
 
 
 class Variant(Section):
@@ -75,6 +76,13 @@ class Study(Section):
     def condition(self, modality: Modality, rate: float) -> str:
         """The name of one corruption of the sweep; of rate 0, of clean data."""
         return f"{modality}-{self.sweep.kinds[modality]}-{round(100 * rate)}" if rate else CLEAN
+
+
+def picture_names(study: Study, dataset: str) -> list[str]:
+    """What the pictures of one dataset are called, once everything has been run."""
+    epochs = ["epochs"] if set(ALIGNED) & set(study.variants) else []
+    sides = study.sweep.kinds if dataset in study.sweep.datasets else []
+    return [f"{dataset}-{name}" for name in ("isd", *epochs, *sides)]
 
 
 def corruption_of(condition: str) -> Corruption | None:

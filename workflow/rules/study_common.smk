@@ -1,0 +1,44 @@
+# The study (study.yaml): tuning on validation, the methods and their ablations, the corruption sweep, the findings.
+# Whoever has taken a method or dataset of it out of params.yaml can still run the pipeline, only not the study.
+from relalign.study.settings import CLEAN, load_study, picture_names
+
+try:
+    study, problem = load_study(Path("study.yaml"), params_checked), ""
+except RelalignError as error:
+    study, problem = None, str(error)
+
+
+def refused(wildcards):
+    raise RelalignError(problem)
+
+
+def canonical(*values):
+    """Settings as one text, so that only their values count."""
+    return canonical_json(values)
+
+
+def common_settings(wildcards):
+    return [config.get("backbone", {}), config.get("training", {}), study.training]
+
+
+def condition_features(wildcards):
+    """Both encoders' features; those of the corrupted modality if the condition corrupts one."""
+    clean = {side: f"data/features/{wildcards.dataset}/{config['encoders'][side]}" for side in ("image", "text")}
+    side = wildcards.condition.partition("-")[0]
+    if side in clean:
+        clean[side] = f"data/study/{wildcards.dataset}/{wildcards.condition}/{config['encoders'][side]}"
+    return list(clean.values())
+
+
+def study_metrics():
+    """One metrics.json for each run that the findings read."""
+    run = "results/{dataset}/study/{condition}/{variant}/seed{seed}/metrics.json"
+    main = expand(run, dataset=study.datasets, condition=CLEAN, variant=study.variants, seed=study.seeds)
+    sweep = [
+        run.format(dataset=dataset, condition=condition, variant=variant, seed=seed)
+        for dataset in study.datasets
+        for condition in study.conditions(dataset)
+        for variant in study.sweep.variants
+        for seed in study.sweep.seeds
+    ]
+    return main + sweep
