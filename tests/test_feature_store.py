@@ -15,6 +15,7 @@ def _write(folder: Path, ids: list[int], *, rows: int | None = None) -> Path:
         np.save(draft / "tokens.npy", np.arange(count * 6, dtype=np.float16).reshape(count, 3, 2))
         np.save(draft / "lengths.npy", np.full(count, 3, dtype=np.int32))
         np.save(draft / "pooled.npy", np.arange(count * 5, dtype=np.float32).reshape(count, 5))
+        np.save(draft / "summary.npy", np.arange(count * 4, dtype=np.float16).reshape(count, 4))
         np.save(draft / "inputs.npy", np.zeros((count, 32), dtype=np.uint8))
     return folder
 
@@ -24,8 +25,10 @@ def test_rows_are_found_by_id_in_any_order_with_repeats(tmp_path: Path) -> None:
     assert store.rows([9, 3, 3]).tolist() == [2, 0, 0]
     read = store.read(store.rows([9, 3]))
     assert read.pooled[:, 0].tolist() == [10, 0]
+    assert read.summary[:, 0].tolist() == [8, 0]
     assert read.tokens[:, 0, 0].tolist() == [12, 0]
-    assert (store.width, store.pooled_width, store.tokens_per_row, len(store)) == (2, 5, 3, 3)
+    assert (store.width, store.pooled_width, store.summary_width, store.tokens_per_row) == (2, 5, 4, 3)
+    assert len(store) == 3
 
 
 def test_missing_ids_are_named(tmp_path: Path) -> None:
