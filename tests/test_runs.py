@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from relalign.artifacts import MANIFEST, publish, sha256_file
+from relalign.artifacts import MANIFEST, sha256_file
 from relalign.embeddings import embed, load_embeddings
 from relalign.errors import RelalignError
 from relalign.index import search_index
@@ -22,7 +22,7 @@ from relalign.model_files import build_method
 from relalign.params import Cca, Params
 from relalign.runs import choose_device, export, train
 from relalign.split_data import load_split, open_stores, widths_of
-from tests.tiny_project import make_features, tiny_params
+from tests.tiny_project import make_features, spoil_test_rows, tiny_params
 
 METHODS = ("cca", "contrastive")
 
@@ -53,16 +53,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(tmp_path: Path, par
 @pytest.mark.parametrize("method", METHODS)
 def test_what_the_test_split_holds_cannot_change_the_model(tmp_path: Path, params: Params, method: str) -> None:
     clean, spoiled = make_features(tmp_path / "clean", params), make_features(tmp_path / "spoiled", params)
-    pairs = pd.read_parquet(spoiled.pairs / "pairs.parquet")
-    for encoder, column in ((params.encoders.image, "image_id"), (params.encoders.text, "caption_id")):
-        folder = spoiled.features(encoder)
-        arrays = {path.name: np.load(path) for path in folder.glob("*.npy")}
-        rows = np.searchsorted(arrays["ids.npy"], pairs.loc[pairs["split"] == "test", column].unique())
-        arrays["tokens.npy"][rows] = 7
-        arrays["pooled.npy"][rows] = 7
-        with publish(folder, made_by="tests") as draft:
-            for name, array in arrays.items():
-                np.save(draft / name, array)
+    spoil_test_rows(spoiled, params)
     for layout in (clean, spoiled):
         train(params, layout, method=method, seed=0)
     for name in ("model.safetensors", "history.csv"):

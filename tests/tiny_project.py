@@ -79,3 +79,17 @@ def _store(
         np.save(draft / "summary.npy", np.concatenate([pooled, array.mean(1)], axis=1).astype(np.float16))
         np.save(draft / "ids.npy", np.arange(rows))
         np.save(draft / "inputs.npy", np.zeros((rows, 32), dtype=np.uint8))
+
+
+def spoil_test_rows(layout: Layout, params: Params) -> None:
+    """Overwrite all features of the test split: what does not read them stays as it is."""
+    pairs = pd.read_parquet(layout.pairs / "pairs.parquet")
+    for encoder, column in ((params.encoders.image, "image_id"), (params.encoders.text, "caption_id")):
+        folder = layout.features(encoder)
+        arrays = {path.name: np.load(path) for path in folder.glob("*.npy")}
+        rows = np.searchsorted(arrays["ids.npy"], pairs.loc[pairs["split"] == "test", column].unique())
+        for name in ("tokens.npy", "pooled.npy", "summary.npy"):
+            arrays[name][rows] = 7
+        with publish(folder, made_by="tests") as draft:
+            for name, array in arrays.items():
+                np.save(draft / name, array)

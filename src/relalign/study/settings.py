@@ -116,8 +116,12 @@ def load_study(path: Path, params: Params) -> Study:
         if variant.of not in study.search.trials:
             raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.trials.")
         method_with(params, variant.of, variant.change, where=f"{path}: variants.{name}.change")
-    for condition in (name for dataset in study.datasets for name in study.conditions(dataset)):
-        corruption_of(condition)
+    for modality, kind in study.sweep.kinds.items():
+        try:
+            Corruption.model_validate({"modality": modality, "kind": kind, "rate": 0.0})
+        except ValidationError as error:
+            lines = [f"{path}: sweep.kinds.{modality}: {explain(item)}" for item in error.errors()]
+            raise RelalignError("\n".join(lines)) from None
     return study
 
 
