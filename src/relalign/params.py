@@ -172,7 +172,7 @@ class Training(Section):
     gradient_clip: Positive = 2.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.95
     validate_every: Count = 5
-    patience: Count = 10
+    patience: Count = 25
     checkpoint_seconds: NonNegative = 20.0
 
 
