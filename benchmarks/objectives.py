@@ -37,8 +37,10 @@ VARIANTS: dict[str, dict[str, object]] = {
     "iais, distributed": {"algorithm": "iais", "alignment": "distributed"},
     "consensus": {"algorithm": "consensus"},
     "iais, ranking": {"algorithm": "iais", "task": "ranking"},
+    "iais, ranking of 128 near": {"algorithm": "iais", "task": "ranking", "ranking_prefilter": 128},
 }
 BUDGETS = {"covlr, first order": 2.2, "covlr, second order": 4.0, "iais, singular": 1.5, "iais, distributed": 1.5}
+BUDGETS |= {"iais, ranking of 128 near": 1.5}
 
 
 def random_features(
@@ -90,7 +92,7 @@ def operations(method: TrainedMethod, batch: Batch) -> int:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--batch-size", type=int, default=512)
+    arguments.add_argument("--batch-size", type=int, default=1024)
     arguments.add_argument("--threads", type=int, default=1)
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)

@@ -1,0 +1,45 @@
+"""The study runs by the real tools, and stays out of the pipeline's way."""
+
+import pytest
+import yaml
+
+from tests.workflow.clone import Clone
+
+pytestmark = pytest.mark.workflow
+
+STUDY = {
+    "datasets": ["tiny"],
+    "seeds": [0],
+    "training": {"epochs": 2, "validate_every": 1},
+    "rerank_depth": 2,
+    "search": {"trials": {"contrastive": [{}, {"temperature": 0.2}]}},
+    "variants": {"contrastive": {"of": "contrastive"}},
+    "sweep": {
+        "datasets": ["tiny"],
+        "kinds": {"text": "drop"},
+        "rates": [0.5],
+        "variants": ["contrastive"],
+        "seeds": [0],
+    },
+    "margin": {"rsum": 3.0},
+}
+
+
+def test_the_study_goes_from_search_to_findings_and_the_pipeline_stays_as_it_was(project: Clone) -> None:
+    (project.root / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    project.snakemake("study")
+    findings = (project.root / "docs/findings.md").read_text()
+    assert "not run (no covlr" in findings
+    results = project.root / "results/tiny/study"
+    for condition in ("clean", "text-drop-50"):
+        assert (results / condition / "contrastive/seed0/metrics.json").is_file()
+    assert (project.root / "data/study/tiny/text-drop-50/tiny-bert/manifest.json").is_file()
+    assert "Nothing to be done" in project.snakemake("study")
+    assert "Nothing to be done" in project.snakemake()
+    assert "Data and pipelines are up to date" in project.dvc("status")
+
+
+def test_a_study_that_does_not_fit_stops_only_the_study(project: Clone) -> None:
+    (project.root / "study.yaml").write_text(yaml.safe_dump(STUDY | {"datasets": ["nowhere"]}))
+    assert "Nothing to be done" in project.snakemake()
+    assert "datasets: 'nowhere' is not an entry" in project.snakemake("study", succeeds=False)
