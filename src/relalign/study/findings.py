@@ -12,7 +12,7 @@ from relalign.study import tables
 from relalign.study.judging import Finding, judge_claims
 from relalign.study.pictures import dataset_pictures
 from relalign.study.results import Results
-from relalign.study.settings import Study
+from relalign.study.settings import Study, training_of
 
 NOTES = "docs/findings-notes.md"
 
@@ -67,6 +67,8 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
     )
     trials = len(next(iter(search.trials.values()), []))
     margins = ", ".join(f"{number(value)} for {name}" for name, value in study.margin.items())
+    training = training_of(params, study)
+    budget = f"{training.epochs} epochs in batches of {training.batch_size}, {training.precision}"
     sweep = study.sweep
     rates = ", ".join(number(rate) for rate in sweep.rates)
     kinds = ", ".join(f"{modality}s by '{kind}'" for modality, kind in sweep.kinds.items())
@@ -78,8 +80,9 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
           params.yaml, measured on the validation split. The trial with the highest mean recall plus mean
           single-modal nDCG@10 was taken. All that was tried is [below](#tuning). Ablations have the settings of
           their method but for what they change.
-        - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; the first
-          {study.rerank_depth} candidates are re-ranked by fusion (only "re-ranked" numbers use it).
+        - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
+          alike ({budget}); the first {study.rerank_depth} candidates are re-ranked by fusion (only "re-ranked"
+          numbers use it).
         - **Poor data** ({_list(sweep.datasets)}): {kinds}, at rates {rates}, in all splits; seeds
           {_list(sweep.seeds)}, variants {_list(sweep.variants)}. Relevance is that of the clean captions.
         - **Intervals**: {tables.percent(settings.confidence)}, percentile bootstrap over test images
