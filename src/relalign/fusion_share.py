@@ -12,10 +12,10 @@ from torch import Tensor
 from relalign.backbone import Backbone
 from relalign.batches import SplitData
 from relalign.embeddings import embed
+from relalign.search import fused_pairs
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 IMAGES, CANDIDATES, RECALL_AT = 200, 16, (1, 5, 10)
-PAIRS_AT_ONCE = 256
 
 
 @torch.inference_mode()
@@ -44,15 +44,7 @@ def choose_fusion_share(backbone: Backbone, validation: SplitData) -> None:
 def _parts(backbone: Backbone, data: SplitData, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
     """The similarity part of each pair's matching logit, and fusion's own part at share 1."""
     parts = []
-    for image, text in zip(
-        images.flatten().split(PAIRS_AT_ONCE), texts.flatten().split(PAIRS_AT_ONCE), strict=True
-    ):
-        device = data.image_ids.device
-        sides = (
-            backbone.encode_image(data.image.take(image.to(device))),
-            backbone.encode_text(data.text.take(text.to(device))),
-        )
-        fused = backbone.fuse(*sides)
+    for fused in fused_pairs(backbone, data, torch.stack([images.flatten(), texts.flatten()], dim=1)):
         own = backbone.matching(fused.pooled).squeeze(-1)
         parts.append(torch.stack([fused.matching_logit - backbone.fusion_share * own, own]).cpu())
     similarity, own = torch.cat(parts, dim=1)

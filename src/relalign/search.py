@@ -1,16 +1,17 @@
 """Two-stage retrieval: the first k from the FAISS index, re-ordered by the fusion encoder's matching logit."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from relalign.backbone import Backbone
+from relalign.backbone import Backbone, Fused
 from relalign.batches import SplitData
 from relalign.embeddings import Embeddings
 from relalign.index import search_index
@@ -59,15 +60,21 @@ def matching_logits(
     backbone: Backbone, data: SplitData, embeddings: Embeddings, pairs: Int64[NDArray[np.int64], "pair 2"]
 ) -> Float[Tensor, " pair"]:
     """The matching logit of each pair (image row, caption row) of `embeddings`; fastest if sorted by image."""
-    captions = caption_positions(data, embeddings)
-    logits = []
-    for part in tqdm(torch.from_numpy(pairs).split(PAIRS_AT_ONCE), desc="Re-ranking", unit="batch", disable=None):
+    rows = torch.from_numpy(pairs)
+    positions = torch.stack([rows[:, 0], caption_positions(data, embeddings)[rows[:, 1]]], dim=1)
+    logits = [fused.matching_logit for fused in fused_pairs(backbone, data, positions)]
+    return torch.cat(logits) if logits else torch.zeros(0)
+
+
+def fused_pairs(backbone: Backbone, data: SplitData, pairs: Int[Tensor, "pair 2"]) -> Iterator[Fused]:
+    """Fuse pairs (image position, caption position) batch by batch; what repeats in a batch is encoded once."""
+    pairs = pairs.to(data.image_ids.device)
+    for part in tqdm(pairs.split(PAIRS_AT_ONCE), desc="Fusing", unit="batch", disable=None):
         images, image = part[:, 0].unique(return_inverse=True)
         texts, text = part[:, 1].unique(return_inverse=True)
         image_side = backbone.project_image(backbone.encode_image(data.image.take(images)))
-        text_side = backbone.project_text(backbone.encode_text(data.text.take(captions[texts])))
-        logits.append(backbone.fuse(image_side.take(image), text_side.take(text)).matching_logit)
-    return torch.cat(logits) if logits else torch.zeros(0)
+        text_side = backbone.project_text(backbone.encode_text(data.text.take(texts)))
+        yield backbone.fuse(image_side.take(image), text_side.take(text))
 
 
 def caption_positions(data: SplitData, embeddings: Embeddings) -> Tensor:
