@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_publishes_nothing(tmp_p
 
 
 def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
-    params = tiny_params(training={"epochs": 60, "patience": 2})
+    params = tiny_params(training={"epochs": 60, "patience": 2, "select_from": 0.0})
     layout = make_features(tmp_path, params)
     train(params, layout, method="contrastive", seed=0)
     history = pd.read_csv(layout.run("contrastive", 0) / "model/history.csv")
@@ -201,14 +201,21 @@ def test_an_unknown_method_and_a_missing_gpu_are_named(tmp_path: Path, params: P
             choose_device("cuda")
 
 
-def test_epochs_before_an_objective_is_complete_are_neither_selected_nor_count_for_stopping(
-    tmp_path: Path,
+@pytest.mark.parametrize("method", ["contrastive", "rebalanced"])
+def test_epochs_before_the_selected_part_are_neither_selected_nor_count_for_stopping(
+    tmp_path: Path, method: str
 ) -> None:
-    settings = {"algorithm": "rebalanced", "stage_one": 0.5}
-    training = {"epochs": 8, "patience": 1, "validate_every": 1, "learning_rate": 0.0001}
-    params = tiny_params(method={"staged": settings}, methods=["contrastive"], training=training)
+    training = {"epochs": 8, "patience": 1, "validate_every": 1, "learning_rate": 0.0001, "select_from": 0.5}
+    params = tiny_params(training=training)
     layout = make_features(tmp_path, params)
-    train(params, layout, method="staged", seed=0)
-    history = pd.read_csv(layout.run("staged", 0) / "model/history.csv")
-    assert len(history) > 1 + 4, "stage 1 must not be cut short, however little it brings"
-    assert history["loss/structure"].notna().tolist() == [False] * 5 + [True] * (len(history) - 5)
+    train(params, layout, method=method, seed=0)
+    history = pd.read_csv(layout.run(method, 0) / "model/history.csv")
+    assert len(history) > 1 + 4, "the first half must not be cut short, however little it brings"
+
+
+def test_an_objective_that_is_complete_only_after_the_first_selectable_epoch_is_refused(tmp_path: Path) -> None:
+    params = tiny_params(method={"staged": {"algorithm": "rebalanced", "stage_one": 0.9}}, methods=["contrastive"])
+    layout = make_features(tmp_path, params)
+    with pytest.raises(RelalignError, match=r"training\.select_from is 0\.8, .* only from 0\.9"):
+        train(params, layout, method="staged", seed=0)
+    assert not (layout.run("staged", 0) / "model").exists()

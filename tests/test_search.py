@@ -54,3 +54,13 @@ def test_a_depth_beyond_the_gallery_takes_all_of_it(run):
     i2t, t2i = two_stage(*run, k=1000)
     assert i2t.candidates.shape == (20, 40)
     assert t2i.candidates.shape == (40, 20)
+
+
+def test_low_precision_changes_logits_by_little_and_by_something(run):
+    chosen = run[0].fusion_share.item()
+    run[0].fusion_share.fill_(1.0)
+    exact, low = (two_stage(*run, k=6, precision=precision)[0].logits for precision in ("float32", "bfloat16"))
+    run[0].fusion_share.fill_(chosen)
+    assert low.dtype == torch.float32
+    difference = (exact - low).abs().max().item()
+    assert 0 < difference < 0.1

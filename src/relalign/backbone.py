@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from relalign.batches import Features
+from relalign.dropout import Dropout
 from relalign.params import Backbone as BackboneSettings
 
 
@@ -98,13 +99,13 @@ class Tower(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(summary_width))
         self.register_buffer("deviation", torch.ones(summary_width))
-        self.summary_dropout = nn.Dropout(settings.summary_dropout)
+        self.summary_dropout = Dropout(settings.summary_dropout)
         self.linear = nn.Linear(summary_width, settings.embedding_width)
         last = nn.Linear(settings.width, settings.embedding_width)
         nn.init.zeros_(last.weight)  # so that the start is the linear path's, whatever the seed
         nn.init.zeros_(last.bias)
         self.residual = nn.Sequential(
-            nn.Linear(summary_width, settings.width), nn.GELU(), nn.Dropout(settings.dropout), last
+            nn.Linear(summary_width, settings.width), nn.GELU(), Dropout(settings.dropout), last
         )
 
     def forward(self, features: Features) -> Side:
@@ -142,12 +143,12 @@ class FusionLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.attention_output = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, 4 * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(4 * width, width),
         )
 

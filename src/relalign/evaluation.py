@@ -71,10 +71,14 @@ def _fusion(
     model = load_model(run / "model", device=data.image_ids.device)
     if not isinstance(model, Backbone):
         return [], None
-    measurements = measure_attention(model, data, embeddings, _phrases(params, layout, data))
+    measurements = measure_attention(
+        model, data, embeddings, _phrases(params, layout, data), precision=settings.precision
+    )
     if not settings.rerank_depth:
         return measurements, None
-    i2t, t2i = two_stage(model, data, embeddings, run / "embeddings", k=settings.rerank_depth)
+    i2t, t2i = two_stage(
+        model, data, embeddings, run / "embeddings", k=settings.rerank_depth, precision=settings.precision
+    )
     measurements += measure_reranked(embeddings, i2t, t2i, ks=settings.recall_at)
     if not settings.released_protocol:
         return measurements, None

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from relalign.backbone import AttentionBlocks, Backbone
+from relalign.backbone import AttentionBlocks, Backbone, Side
 from relalign.batches import SplitData
 from relalign.cross_modal import recall_measurements
 from relalign.embeddings import Embeddings
@@ -16,7 +16,9 @@ from relalign.metrics.ranks import cross_modal_ranks
 from relalign.metrics.recall import report_of
 from relalign.metrics.reranking import rerank
 from relalign.metrics.vectors import unit_rows
+from relalign.params import Precision
 from relalign.phrase_regions import PhraseMasks
+from relalign.precision import in_precision
 from relalign.search import PAIRS_AT_ONCE, Reranked, caption_positions
 
 
@@ -38,7 +40,12 @@ def measure_reranked(
 
 @torch.inference_mode()
 def measure_attention(
-    backbone: Backbone, data: SplitData, embeddings: Embeddings, phrases: Mapping[int, PhraseMasks]
+    backbone: Backbone,
+    data: SplitData,
+    embeddings: Embeddings,
+    phrases: Mapping[int, PhraseMasks],
+    *,
+    precision: Precision = "float32",
 ) -> list[Measurement]:
     """`isd/singular` and `isd/distributed` of every matching pair of the split (a value a caption).
 
@@ -46,14 +53,18 @@ def measure_attention(
     """
     owner = torch.from_numpy(embeddings.text_to_image)
     captions = caption_positions(data, embeddings)
+    images, texts = (
+        torch.from_numpy(side).to(data.image_ids.device) for side in (embeddings.image, embeddings.text)
+    )
     parts = []
     annotated: dict[int, float] = {}  # by row of the captions
     for chosen in tqdm(
         torch.arange(len(owner)).split(PAIRS_AT_ONCE), desc="Attention", unit="batch", disable=None
     ):
-        image = backbone.encode_image(data.image.take(owner[chosen]))
-        text = backbone.encode_text(data.text.take(captions[chosen]))
-        blocks = backbone.fuse(image, text, attention=True).attention
+        image = Side(images[owner[chosen]], data.image.take(owner[chosen]))
+        text = Side(texts[chosen], data.text.take(captions[chosen]))
+        with in_precision(data.image_ids.device, precision):
+            blocks = backbone.fuse(image, text, attention=True).attention
         assert blocks is not None  # noqa: S101 (asked for)
         parts.append(torch.stack(attention_distance(**vars(blocks))))
         for place, row in enumerate(chosen.tolist()):

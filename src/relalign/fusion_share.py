@@ -5,13 +5,16 @@ logit trusts similarity too little among ordinary candidates. BLIP (arXiv 2201.1
 logit when it re-ranks; here the share of the two is chosen instead of set.
 """
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from relalign.backbone import Backbone
+from relalign.backbone import Backbone, Fused
 from relalign.batches import SplitData
 from relalign.embeddings import embed
+from relalign.params import Precision
 from relalign.search import fused_pairs
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -19,7 +22,7 @@ IMAGES, CANDIDATES, RECALL_AT = 200, 16, (1, 5, 10)
 
 
 @torch.inference_mode()
-def choose_fusion_share(backbone: Backbone, validation: SplitData) -> None:
+def choose_fusion_share(backbone: Backbone, validation: SplitData, *, precision: Precision = "float32") -> None:
     """Set `backbone.fusion_share` to the share with the best Rsum of re-ranking; of equal ones the smallest.
 
     Asked are the first images of the split and their captions, re-ranked are the first candidates of each.
@@ -34,21 +37,26 @@ def choose_fusion_share(backbone: Backbone, validation: SplitData) -> None:
         query = asking[:, None].expand_as(best)
         right = query == owner[best] if not swapped else best == owner[query]
         pairs = (best, query) if swapped else (query, best)
-        directions.append((right, *_parts(backbone, validation, *pairs)))
+        fused = fused_pairs(backbone, validation, image, text, _stacked(*pairs), precision=precision)
+        directions.append((right, *(part.view_as(right) for part in _parts(backbone, fused))))
     rsums = [
         sum(_recall(right, similarity + share * own) for right, similarity, own in directions) for share in SHARES
     ]
     backbone.fusion_share.fill_(SHARES[rsums.index(max(rsums))])
 
 
-def _parts(backbone: Backbone, data: SplitData, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+def _stacked(images: Tensor, texts: Tensor) -> Tensor:
+    return torch.stack([images.flatten(), texts.flatten()], dim=1)
+
+
+def _parts(backbone: Backbone, batches: Iterable[Fused]) -> tuple[Tensor, Tensor]:
     """The similarity part of each pair's matching logit, and fusion's own part at share 1."""
     parts = []
-    for fused in fused_pairs(backbone, data, torch.stack([images.flatten(), texts.flatten()], dim=1)):
-        own = backbone.matching(fused.pooled).squeeze(-1)
-        parts.append(torch.stack([fused.matching_logit - backbone.fusion_share * own, own]).cpu())
+    for fused in batches:
+        own = backbone.matching(fused.pooled.float()).squeeze(-1)
+        parts.append(torch.stack([fused.matching_logit.float() - backbone.fusion_share * own, own]).cpu())
     similarity, own = torch.cat(parts, dim=1)
-    return similarity.view_as(images), own.view_as(images)
+    return similarity, own
 
 
 def _recall(right: Bool[Tensor, "query candidate"], scores: Float[Tensor, "query candidate"]) -> float:

@@ -21,6 +21,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 NonNegativeCount = Annotated[int, Field(ge=0)]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Section(BaseModel):
@@ -161,7 +162,7 @@ class Training(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     epochs: Count = 50
     batch_size: Annotated[int, Field(ge=2)] = 1024
     caption_mixing: Annotated[float, Field(ge=0, le=0.5)] = 0.5
@@ -172,6 +173,7 @@ class Training(Section):
     gradient_clip: Positive = 2.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.95
     validate_every: Count = 5
+    select_from: Annotated[float, Field(ge=0, lt=1)] = 0.8
     patience: Count = 25
     checkpoint_seconds: NonNegative = 20.0
 
@@ -318,15 +320,16 @@ class Judgements(Section):
 class Evaluate(Section):
     """What is measured on the test split, and how surely (see docs/evaluation.md).
 
-    `rerank_depth` candidates of each query are re-ranked by fusion (0: none); `fold_size` cuts the test images
-    into folds (1000 for COCO 1K, 0: none); `released_protocol` adds the numbers of the papers' own scripts;
-    `phrase_regions` names a file of annotated phrases, which adds `isd/annotated`.
+    `rerank_depth` candidates of each query are re-ranked by fusion (0: none), which computes in `precision`;
+    `fold_size` cuts the test images into folds (1000 for COCO 1K, 0: none); `released_protocol` adds the numbers
+    of the papers' own scripts; `phrase_regions` names a file of annotated phrases, which adds `isd/annotated`.
     """
 
     recall_at: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (1, 5, 10)
     ndcg_at: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (10, 20, 50)
     neighbours: Count = 10
     rerank_depth: NonNegativeCount = 16
+    precision: Precision = "float32"
     fold_size: NonNegativeCount = 0
     released_protocol: bool = False
     judgements: dict[Name, Judgements] = {}

@@ -119,7 +119,7 @@ def _fit(
             on_epoch=lambda row: tracked.log_epoch(row, step=int(row["epoch"])),
         )
         history = progress.history
-        choose_fusion_share(trained.backbone.eval(), validation)
+        choose_fusion_share(trained.backbone.eval(), validation, precision=params.training.precision)
     save_model(draft, module, settings=settings, backbone=params.backbone, widths=widths)
     return history
 

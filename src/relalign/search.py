@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from relalign.backbone import Backbone, Fused
+from relalign.backbone import Backbone, Fused, Side
 from relalign.batches import SplitData
 from relalign.embeddings import Embeddings
 from relalign.index import search_index
+from relalign.params import Precision
+from relalign.precision import in_precision
 
 PAIRS_AT_ONCE = 256
 
@@ -28,7 +30,13 @@ class Reranked:
 
 
 def two_stage(
-    backbone: Backbone, data: SplitData, embeddings: Embeddings, folder: Path, *, k: int
+    backbone: Backbone,
+    data: SplitData,
+    embeddings: Embeddings,
+    folder: Path,
+    *,
+    k: int,
+    precision: Precision = "float32",
 ) -> tuple[Reranked, Reranked]:
     """Image to text and text to image: the first `k` (or all, if fewer) of the index, scored by fusion.
 
@@ -48,7 +56,9 @@ def two_stage(
         )
     )
     unique, place = np.unique(pairs, axis=0, return_inverse=True)
-    logits = matching_logits(backbone, data, embeddings, unique)[torch.from_numpy(place.ravel())]
+    logits = matching_logits(backbone, data, embeddings, unique, precision=precision)[
+        torch.from_numpy(place.ravel())
+    ]
     return (
         Reranked(texts, logits[: texts.size].view(texts.shape)),
         Reranked(images, logits[texts.size :].view(images.shape)),
@@ -57,24 +67,48 @@ def two_stage(
 
 @torch.inference_mode()
 def matching_logits(
-    backbone: Backbone, data: SplitData, embeddings: Embeddings, pairs: Int64[NDArray[np.int64], "pair 2"]
+    backbone: Backbone,
+    data: SplitData,
+    embeddings: Embeddings,
+    pairs: Int64[NDArray[np.int64], "pair 2"],
+    *,
+    precision: Precision = "float32",
 ) -> Float[Tensor, " pair"]:
     """The matching logit of each pair (image row, caption row) of `embeddings`; fastest if sorted by image."""
     rows = torch.from_numpy(pairs)
-    positions = torch.stack([rows[:, 0], caption_positions(data, embeddings)[rows[:, 1]]], dim=1)
-    logits = [fused.matching_logit for fused in fused_pairs(backbone, data, positions)]
+    captions = caption_positions(data, embeddings)
+    positions = torch.stack([rows[:, 0], captions[rows[:, 1]]], dim=1)
+    sides = torch.from_numpy(embeddings.image), torch.from_numpy(embeddings.text)[captions.argsort()]
+    logits = [
+        fused.matching_logit.float()
+        for fused in fused_pairs(backbone, data, *sides, positions, precision=precision)
+    ]
     return torch.cat(logits) if logits else torch.zeros(0)
 
 
-def fused_pairs(backbone: Backbone, data: SplitData, pairs: Int[Tensor, "pair 2"]) -> Iterator[Fused]:
-    """Fuse pairs (image position, caption position) batch by batch; what repeats in a batch is encoded once."""
-    pairs = pairs.to(data.image_ids.device)
+def fused_pairs(
+    backbone: Backbone,
+    data: SplitData,
+    image: Float[Tensor, "image width"],
+    text: Float[Tensor, "caption width"],
+    pairs: Int[Tensor, "pair 2"],
+    *,
+    precision: Precision = "float32",
+) -> Iterator[Fused]:
+    """Fuse pairs (image position, caption position) batch by batch; what repeats in a batch is projected once.
+
+    `image` and `text` are the backbone's embeddings of the split, in its order.
+    """
+    device = data.image_ids.device
+    image, text, pairs = image.to(device), text.to(device), pairs.to(device)
     for part in tqdm(pairs.split(PAIRS_AT_ONCE), desc="Fusing", unit="batch", disable=None):
-        images, image = part[:, 0].unique(return_inverse=True)
-        texts, text = part[:, 1].unique(return_inverse=True)
-        image_side = backbone.project_image(backbone.encode_image(data.image.take(images)))
-        text_side = backbone.project_text(backbone.encode_text(data.text.take(texts)))
-        yield backbone.fuse(image_side.take(image), text_side.take(text))
+        images, from_image = part[:, 0].unique(return_inverse=True)
+        texts, from_text = part[:, 1].unique(return_inverse=True)
+        with in_precision(device, precision):
+            image_side = backbone.project_image(Side(image[images], data.image.take(images)))
+            text_side = backbone.project_text(Side(text[texts], data.text.take(texts)))
+            fused = backbone.fuse(image_side.take(from_image), text_side.take(from_text))
+        yield fused
 
 
 def caption_positions(data: SplitData, embeddings: Embeddings) -> Tensor:

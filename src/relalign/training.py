@@ -1,8 +1,9 @@
 """One training loop for every method: same data order, budget, schedule and selection; only `loss` differs.
 
-AdamW with linear warm-up and cosine decay, an exponential average of the weights, selection of the epoch with
-the best Rsum on the validation split, early stopping. The history begins with the start, the closed-form CCA
-solution, which is not selected: a trained method is trained. The test split is never read here.
+AdamW with linear warm-up and cosine decay, an exponential average of the weights, early stopping, and selection of
+the epoch with the best Rsum on the validation split, among those of the last part of the training. The history
+begins with the start, the closed-form CCA solution, which is not selected: a trained method is trained. The test
+split is never read here.
 """
 
 import logging
@@ -33,6 +34,7 @@ from relalign.metrics.isd import attention_distance
 from relalign.metrics.recall import recall
 from relalign.model_files import Embedder
 from relalign.params import Training
+from relalign.precision import in_precision
 from relalign.timer import Every
 
 logger = logging.getLogger(__name__)
@@ -76,10 +78,17 @@ def fit(
     """Train in place, leaving the best epoch's (averaged) weights in `method`; resumes from `checkpoint`.
 
     `key` says which work a checkpoint belongs to. Every row of the history, of which the first is the start, is
-    passed to `on_epoch`, those of epochs before a resume included. Epochs in which the method's objective is not
-    complete yet (`TrainedMethod.complete_from`) neither are selected nor count for stopping. Raises
-    `RelalignError` if the loss stops being finite.
+    passed to `on_epoch`, those of epochs before a resume included. Only epochs after `select_from` of the training
+    can be selected, and only they count for stopping: alike for all methods, so that none is ahead for having been
+    taken later. Raises `RelalignError` if the method's objective is not complete by then, or if the loss stops
+    being finite.
     """
+    if method.complete_from > settings.select_from:
+        raise RelalignError(
+            f"training.select_from is {settings.select_from:g}, but the objective of {type(method).__name__} "
+            f"is complete only from {method.complete_from:g} of it on: an epoch without it could be selected. "
+            "Raise training.select_from, or let the method's stage or annealing end earlier."
+        )
     state = _start(method, settings, checkpoint, key)
     progress = state.progress
     if not progress.history:
@@ -89,17 +98,17 @@ def fit(
         on_epoch(row)
     due = Every(settings.checkpoint_seconds)
     bar = tqdm(total=settings.epochs, initial=progress.epoch, desc="training", unit="epoch", mininterval=5)
-    first_complete = method.complete_from * settings.epochs
+    not_before = settings.select_from * settings.epochs
     while (
         progress.epoch < settings.epochs
-        and progress.epoch - max(progress.best_epoch, first_complete) < settings.patience
+        and progress.epoch - max(progress.best_epoch, not_before) < settings.patience
     ):
         row = _run_epoch(state, train, settings, seed=seed)
         progress.epoch += 1
         if progress.epoch % settings.validate_every == 0 or progress.epoch == settings.epochs:
             with _weights(method, state.average):
                 row |= validation_metrics(method.backbone, validation)
-            if row["val/rsum"] > progress.best_rsum and progress.epoch > first_complete:
+            if row["val/rsum"] > progress.best_rsum and progress.epoch > not_before:
                 progress.best_epoch, progress.best_rsum = progress.epoch, float(row["val/rsum"])
                 state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
         progress.history.append(row)
@@ -216,8 +225,7 @@ def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int)
 
 
 def _step(state: State, batch: Batch, settings: Training, done: float, draws: torch.Generator) -> dict[str, float]:
-    low_precision = settings.precision == "bfloat16"
-    with torch.autocast(batch.image_ids.device.type, torch.bfloat16, enabled=low_precision):
+    with in_precision(batch.image_ids.device, settings.precision):
         terms = state.method.loss(batch, progress=done, generator=draws)
     total = torch.stack([term.float() for term in terms.values()]).sum()
     if not total.isfinite():

@@ -39,7 +39,7 @@ def small_study(**changes):
     content = {
         "datasets": ["openmoji", "flickr8k"],
         "seeds": [0, 1],
-        "rerank_depth": 4,
+        "evaluate": {"rerank_depth": 4},
         "search": {"trials": {name: [{}, {"temperature": 0.03}] for name in methods if name != "cca"}},
         "variants": VARIANTS,
         "sweep": {

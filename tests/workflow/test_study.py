@@ -11,7 +11,7 @@ STUDY = {
     "datasets": ["tiny"],
     "seeds": [0],
     "training": {"epochs": 2, "validate_every": 1},
-    "rerank_depth": 2,
+    "evaluate": {"rerank_depth": 2},
     "search": {"trials": {"contrastive": [{}, {"temperature": 0.2}]}},
     "variants": {"contrastive": {"of": "contrastive"}},
     "sweep": {

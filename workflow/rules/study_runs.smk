@@ -105,7 +105,7 @@ rule study_run:
             config["method"][study.variants[wildcards.variant].of],
             study.variants[wildcards.variant].change,
             config.get("evaluate", {}),
-            study.rerank_depth,
+            study.evaluate,
         ),
     shell:
         "relalign study run --dataset {wildcards.dataset:q} --condition {wildcards.condition:q}"

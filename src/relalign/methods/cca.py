@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from relalign.backbone import Backbone, Side, Widths
@@ -110,9 +111,10 @@ def canonical_sides(
 
 
 def _standardised(summary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    values = summary.cpu()
-    mean, deviation = values.mean(0), values.std(0, correction=0).clamp(min=_SMALLEST_DEVIATION)
-    return (values - mean) / deviation, mean, deviation
+    mean = summary.cpu().mean(0)
+    values = summary.cpu() - mean
+    deviation = (torch.linalg.vector_norm(values, dim=0) / len(values) ** 0.5).clamp(min=_SMALLEST_DEVIATION)
+    return values.div_(deviation), mean, deviation
 
 
 def _root(side: Float[Tensor, "row width"], regularisation: float) -> Float[Tensor, "width width"]:
@@ -132,7 +134,9 @@ def _largest_singular(matrix: Float[Tensor, "n m"], width: int) -> tuple[Tensor,
     if matrix.shape[0] > matrix.shape[1]:
         right, values, left = _largest_singular(matrix.T, width)
         return left, values, right
-    squared, vectors = torch.linalg.eigh(matrix @ matrix.T)
-    values = squared[-width:].flip(0).clamp(min=torch.finfo(squared.dtype).tiny).sqrt()
-    left = vectors[:, -width:].flip(1)
+    size = len(matrix)
+    gram = (matrix @ matrix.T).numpy()
+    squared, vectors = map(torch.from_numpy, eigh(gram, subset_by_index=(max(size - width, 0), size - 1)))
+    values = squared.flip(0).clamp(min=torch.finfo(squared.dtype).tiny).sqrt()
+    left = vectors.flip(1)
     return left, values, (matrix.T @ left) / values

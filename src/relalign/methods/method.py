@@ -28,7 +28,7 @@ class TrainedMethod(nn.Module, ABC):
 
     @property
     def complete_from(self) -> float:
-        """The share of training from which on the objective is complete; earlier epochs are not selected."""
+        """The share of training from which on the objective is complete; no earlier epoch may be selected."""
         return 0.0
 
     def scalars(self) -> dict[str, float]:

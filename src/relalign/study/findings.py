@@ -12,7 +12,7 @@ from relalign.study import tables
 from relalign.study.judging import Finding, judge_claims
 from relalign.study.pictures import dataset_pictures
 from relalign.study.results import Results
-from relalign.study.settings import Study, training_of
+from relalign.study.settings import Study, evaluate_of, training_of
 
 NOTES = "docs/findings-notes.md"
 
@@ -81,8 +81,9 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
           single-modal nDCG@10 was taken. All that was tried is [below](#tuning). Ablations have the settings of
           their method but for what they change.
         - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
-          alike ({budget}); the first {study.rerank_depth} candidates are re-ranked by fusion (only "re-ranked"
-          numbers use it).
+          alike ({budget}); the first {evaluate_of(params, study).rerank_depth} candidates are re-ranked by fusion
+          (only "re-ranked" numbers use it). All methods are selected from the same epochs, those after
+          {tables.percent(training.select_from)} of the training.
         - **Poor data** ({_list(sweep.datasets)}): {kinds}, at rates {rates}, in all splits; seeds
           {_list(sweep.seeds)}, variants {_list(sweep.variants)}. Relevance is that of the clean captions.
         - **Intervals**: {tables.percent(settings.confidence)}, percentile bootstrap over test images

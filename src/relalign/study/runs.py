@@ -18,7 +18,7 @@ from relalign.runs import embed_split, export, train
 from relalign.single_modal import measure_single_modal
 from relalign.split_data import load_split
 from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.settings import Study, corruption_of, method_with, read_choice, training_of
+from relalign.study.settings import Study, corruption_of, evaluate_of, method_with, read_choice, training_of
 from relalign.test_set import graded_test_set
 
 RECALL_AT = (1, 5, 10)
@@ -93,9 +93,7 @@ def run_variant(
     change = {**read_choice(layout.choice(chosen.of)), **chosen.change}
     settings = method_with(params, chosen.of, change, where=f"variants.{variant}")
     one = _only(params, study, dataset, variant, settings)
-    one = one.model_copy(
-        update={"evaluate": params.evaluate.model_copy(update={"rerank_depth": study.rerank_depth})}
-    )
+    one = one.model_copy(update={"evaluate": evaluate_of(params, study)})
     train(one, layout, method=variant, seed=seed)
     export(one, layout, method=variant, seed=seed)
     evaluate(one, layout, method=variant, seed=seed)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from relalign.errors import RelalignError
 from relalign.params import (
     Corruption,
-    Count,
+    Evaluate,
     Fraction,
     Method,
     Name,
@@ -22,6 +22,7 @@ from relalign.params import (
 )
 
 Changes = dict[str, Any]
+S = TypeVar("S", bound=Section)
 CLEAN = "clean"
 Modality = Literal["image", "text"]
 ALIGNED = ("iais", "iais-off")
@@ -54,14 +55,14 @@ class Sweep(Section):
 class Study(Section):
     """All of study.yaml.
 
-    `training` changes the budget for all methods alike; `margin` is the smallest difference worth having,
-    by metric, for the verdicts.
+    `training` and `evaluate` change those sections for all methods alike; `margin` is the smallest difference
+    worth having, by metric, for the verdicts.
     """
 
     datasets: tuple[Name, ...] = Field(strict=False)
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)]
     training: Changes = {}
-    rerank_depth: Count
+    evaluate: Changes = {}
     search: Search
     variants: dict[Name, Variant]
     sweep: Sweep
@@ -104,6 +105,7 @@ def load_study(path: Path, params: Params) -> Study:
     except ValidationError as error:
         raise RelalignError("\n".join(f"{path}: {explain(item)}" for item in error.errors())) from None
     training_of(params, study, where=f"{path}: training")
+    evaluate_of(params, study, where=f"{path}: evaluate")
     for dataset in study.datasets:
         if dataset not in params.datasets:
             raise RelalignError(f"{path}: datasets: '{dataset}' is not an entry of 'datasets' in params.yaml.")
@@ -127,8 +129,17 @@ def load_study(path: Path, params: Params) -> Study:
 
 def training_of(params: Params, study: Study, *, where: str = "training") -> Training:
     """The budget and schedule of all runs of the study."""
+    return _changed(params.training, study.training, where)
+
+
+def evaluate_of(params: Params, study: Study, *, where: str = "evaluate") -> Evaluate:
+    """How all runs of the study are measured."""
+    return _changed(params.evaluate, study.evaluate, where)
+
+
+def _changed(section: S, change: Changes, where: str) -> S:
     try:
-        return Training.model_validate({**params.training.model_dump(), **study.training})
+        return type(section).model_validate({**section.model_dump(), **change})
     except ValidationError as error:
         raise RelalignError("\n".join(f"{where}: {explain(item)}" for item in error.errors())) from None
 
