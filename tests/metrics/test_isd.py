@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from relalign.metrics.isd import annotated_attention_distance, attention_distance, regions_of_boxes
+from relalign.metrics.isd import annotated_attention_distance, attention_distance
 
 
 def stochastic(rng, *shape):
@@ -96,9 +96,3 @@ def test_phrases_without_a_region_are_left_out_and_one_phrase_is_not_enough():
     expected = annotated_attention_distance(ll, vv, PHRASES[:2], regions[:2])
     assert annotated_attention_distance(ll, vv, PHRASES, regions) == expected
     assert np.isnan(annotated_attention_distance(ll, vv, PHRASES[:1], regions[:1]))
-
-
-def test_regions_cover_a_box_from_half_an_overlap_on():
-    gold = torch.tensor([[0.0, 0, 4, 4]])
-    regions = torch.tensor([[0.0, 0, 4, 4], [0, 0, 4, 2], [0, 0, 3, 2], [9, 9, 10, 10], [1, 1, 1, 1]])
-    assert regions_of_boxes(gold, regions).tolist() == [True, True, False, False, False]

@@ -73,18 +73,3 @@ def _between_phrases(
     between = members @ attention @ members.T / members.sum(1, keepdim=True)
     scaled: Tensor = between / between.sum(1, keepdim=True).clamp(min=SMALLEST)
     return scaled
-
-
-def regions_of_boxes(
-    gold: Float[Tensor, "gold 4"], regions: Float[Tensor, "region 4"], *, overlap: float = 0.5
-) -> Bool[Tensor, " region"]:
-    """Which regions cover one of a phrase's gold boxes: intersection over union of at least `overlap`.
-
-    Boxes are (left, top, right, bottom) in the same units; a box without area covers nothing.
-    """
-    corner = torch.maximum(gold[:, None, :2], regions[None, :, :2])
-    opposite = torch.minimum(gold[:, None, 2:], regions[None, :, 2:])
-    shared = (opposite - corner).clamp(min=0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1) for boxes in (gold, regions)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    return ((shared / union.clamp(min=1e-12)) >= overlap).any(0)
