@@ -7,7 +7,6 @@ are this project's definitions.
 
 from typing import TypedDict
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
