@@ -80,6 +80,31 @@ def test_every_caption_of_an_image_is_drawn_about_equally_often_and_so_is_every_
         assert (counts - 1000).abs().max() < 150
 
 
+@given(captions_per_image, st.integers(2, 6), st.integers(0, 99))
+def test_further_captions_are_those_of_the_image_that_are_not_in_the_batch_yet(
+    counts: list[int], captions: int, seed: int
+) -> None:
+    data = split_of(counts)
+    batch = data.batch(torch.arange(len(counts)), torch.Generator().manual_seed(seed), captions=captions)
+    owner = dict(zip(data.text.rows.tolist(), data.image_of_caption.tolist(), strict=True))
+    texts = (batch.text, batch.other_text, *batch.further_texts)
+    assert len(texts) == captions
+    for image, count in enumerate(counts):
+        rows = [int(text.rows[image]) for text in texts]
+        assert {owner[row] for row in rows} == {image}
+        assert len(set(rows)) == min(captions, count)
+
+
+def test_more_captions_change_neither_the_first_two_nor_the_draws() -> None:
+    data = split_of([5, 3, 4])
+    few, many = (
+        data.batch(torch.arange(3), torch.Generator().manual_seed(1), caption_mixing=0.5, captions=n)
+        for n in (2, 5)
+    )
+    assert torch.equal(few.text.summary, many.text.summary)
+    assert torch.equal(few.other_text.rows, many.other_text.rows)
+
+
 def test_gather_cuts_to_the_longest_row_asked_for() -> None:
     table = TokenTable(torch.zeros(3, 6, 2).half(), torch.tensor([2, 4, 1]))
     tokens, mask = table.gather(torch.tensor([2, 0]))

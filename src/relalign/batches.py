@@ -77,7 +77,8 @@ def features_of(
 class Batch:
     """Row i of each field belongs to the same pair; `other_text` is another caption of image i (if it has one).
 
-    `text` may be moved towards `other_text`; `unmixed_text` is the same caption as it was.
+    `text` may be moved towards `other_text`; `unmixed_text` is the same caption as it was. `further_texts` are
+    still other captions of image i, for methods that ask for them; an image with fewer captions repeats them.
     """
 
     image_ids: Int[Tensor, " batch"]
@@ -86,6 +87,7 @@ class Batch:
     text: Features
     other_text: Features
     unmixed_text: Features
+    further_texts: tuple[Features, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,19 +130,29 @@ class SplitData:
         )
 
     def batch(
-        self, images: Int[Tensor, " batch"], generator: torch.Generator, *, caption_mixing: float = 0.0
+        self,
+        images: Int[Tensor, " batch"],
+        generator: torch.Generator,
+        *,
+        caption_mixing: float = 0.0,
+        captions: int = 2,
     ) -> Batch:
         """Pair each image position with one of its captions at random, and with another one if there is one.
 
-        The caption's vectors are moved towards the other one's by a random fraction up to `caption_mixing`.
+        A batch holds `captions` (from 2 on) of each image. The caption's vectors are moved towards the other one's by
+        a random fraction up to `caption_mixing`.
         """
         device = images.device
         first = self.first_caption[images]
         count = self.first_caption[images + 1] - first
         draws = torch.rand(3, len(images), generator=generator).to(device)
         chosen = (draws[0] * count).long().clamp(max=count - 1)
-        other = (chosen + 1 + (draws[1] * (count - 1)).long().clamp(max=(count - 2).clamp(min=0))) % count
-        text, other_text = self.text.take(first + chosen), self.text.take(first + other)
+        turn = (draws[1] * (count - 1)).long()
+        others = [
+            self.text.take(first + (chosen + 1 + (turn + place) % (count - 1).clamp(min=1)) % count)
+            for place in range(captions - 1)
+        ]
+        text, other_text = self.text.take(first + chosen), others[0]
         return Batch(
             image_ids=self.image_ids[images],
             caption_ids=self.caption_ids[first + chosen],
@@ -148,10 +160,11 @@ class SplitData:
             text=text.mixed_with(other_text, caption_mixing * draws[2]) if caption_mixing else text,
             other_text=other_text,
             unmixed_text=text,
+            further_texts=tuple(others[1:]),
         )
 
     def epoch(
-        self, batch_size: int, generator: torch.Generator, *, caption_mixing: float = 0.0
+        self, batch_size: int, generator: torch.Generator, *, caption_mixing: float = 0.0, captions: int = 2
     ) -> Iterator[Batch]:
         """Every image once, in random order, in batches as near to `batch_size` as equal sizes allow.
 
@@ -161,7 +174,7 @@ class SplitData:
         order = torch.randperm(len(self.image_ids), generator=generator).to(self.image_ids.device)
         for images in torch.tensor_split(order, self.batches(batch_size)):
             if len(images) > 1:
-                yield self.batch(images, generator, caption_mixing=caption_mixing)
+                yield self.batch(images, generator, caption_mixing=caption_mixing, captions=captions)
 
     def batches(self, batch_size: int) -> int:
         """How many batches an epoch has."""

@@ -285,17 +285,20 @@ class Iais(Section):
 
 
 class Consensus(Section):
-    """Ours: towers that keep the relations on which frozen teachers agree (see `methods/consensus.py`)."""
+    """Ours: towers that keep the relations on which frozen teachers agree (see `methods/consensus.py`).
+
+    `captions` of an image are contrasted with it in a step, where other methods take one.
+    """
 
     algorithm: Literal["consensus"]
     temperature: Positive = 0.05
     matching_weight: NonNegative = 1.0
     matching_pairs: Count = 32
-    second_caption: bool = True
+    captions: Count = 5
     sibling_weight: NonNegative = 0.25
     soft_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    image_relation_weight: NonNegative = 0.5
-    text_relation_weight: NonNegative = 0.0
+    image_relation_weight: NonNegative = 1.0
+    text_relation_weight: NonNegative = 0.5
     sharpness: Positive = 1.5
     mix: Literal["consensus", "equal", "text", "image"] = "consensus"
     attention_weight: NonNegative = 1.0

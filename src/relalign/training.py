@@ -212,7 +212,9 @@ def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int)
     method.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed * 1_000_003 + progress.epoch)  # dropout knows only the global generator
-        batches = train.epoch(settings.batch_size, order, caption_mixing=settings.caption_mixing)
+        batches = train.epoch(
+            settings.batch_size, order, caption_mixing=settings.caption_mixing, captions=method.captions
+        )
         for index, batch in enumerate(batches):
             done = (progress.epoch * steps + index) / (settings.epochs * steps)
             _set_learning_rate(state.optimizer, settings, done)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from tests.methods.batches import gradients, loss_of, make_batch, make_method
 
 def test_without_its_own_terms_it_is_the_baseline():
     own = {"soft_share": 0.0, "image_relation_weight": 0.0, "text_relation_weight": 0.0, "attention_weight": 0.0}
-    ours = make_method("consensus", temperature=0.07, second_caption=False, **own)
+    ours = make_method("consensus", temperature=0.07, captions=1, **own)
     baseline = make_method("contrastive", temperature=0.07)
     terms, expected = loss_of(ours), loss_of(baseline)
     for name in ("contrastive", "matching"):
@@ -18,15 +20,21 @@ def test_without_its_own_terms_it_is_the_baseline():
         torch.testing.assert_close(found[name], gradient)
 
 
-def test_both_captions_are_contrasted_with_the_image_and_with_each_other():
-    method, batch = make_method("consensus", soft_share=0.0, sibling_weight=2.0), make_batch()
+@pytest.mark.parametrize("captions", [2, 3, 4])
+def test_all_captions_are_contrasted_with_the_image_and_two_with_each_other(captions):
+    method = make_method("consensus", soft_share=0.0, sibling_weight=2.0, captions=captions)
+    batch = replace(make_batch(), further_texts=(make_batch(seed=1).text, make_batch(seed=2).text)[: captions - 2])
     image = method.backbone.encode_image(batch.image).embedding
-    first, second = (method.backbone.encode_text(text).embedding for text in (batch.text, batch.other_text))
+    views = [
+        method.backbone.encode_text(text).embedding
+        for text in (batch.text, batch.other_text, *batch.further_texts)
+    ]
     temperature = method.backbone.temperature
     terms = loss_of(method, batch)
-    both = [contrastive_loss(image, view, temperature=temperature) for view in (first, second)]
-    torch.testing.assert_close(terms["contrastive"], sum(both) / 2)
-    torch.testing.assert_close(terms["sibling"], 2 * contrastive_loss(first, second, temperature=temperature))
+    each = [contrastive_loss(image, view, temperature=temperature) for view in views]
+    assert method.captions == len(each) == captions
+    torch.testing.assert_close(terms["contrastive"], sum(each) / captions)
+    torch.testing.assert_close(terms["sibling"], 2 * contrastive_loss(*views[:2], temperature=temperature))
 
 
 @pytest.mark.parametrize("side", ["image", "text"])

@@ -1,16 +1,17 @@
 """Consensus: towers that keep the relations on which frozen teachers agree. This project's own method.
 
     E     = trust-weighted mean of the calibrated relations of image, caption and another caption    (no gradient)
-    loss  = contrast of image with both captions, targets softened by E
-          + s * contrast of the two captions, likewise                      captions of one image are neighbours
+    loss  = contrast of image with each of its captions, targets softened by E
+          + s * contrast of two of the captions, likewise                   captions of one image are neighbours
           + r_i * KL(E || image relations) + r_t * KL(E || text relations)  both towers keep the consensus
           + w * ITM + a * anneal(progress) * distributed IAIS               the reranker, its attention calibrated
 
 What it takes from the others and what it does differently: CoVLR keeps one modality's relations and Rebalanced a
 learned mix, which its loss cannot choose; here the mix follows from the data, batch by batch
 (`objectives/consensus.py`). Both compare raw distances; here relations are standardised, so that preserving them
-does not fight the contrastive loss over scale. And the consensus also corrects the contrastive targets, where
-alike items count as negatives.
+does not fight the contrastive loss over scale. The consensus can also correct the contrastive targets, where alike
+items count as negatives. And a step contrasts an image with all of its captions, which says more of what it shows
+than any one of them: text is cheap beside fusion.
 """
 
 import torch
@@ -44,6 +45,11 @@ class ConsensusMethod(TrainedMethod):
         self.settings = settings
         self._image_trust = float("nan")
 
+    @property
+    def captions(self) -> int:
+        """All that are contrasted; the second one is also a teacher."""
+        return max(self.settings.captions, 2)
+
     def scalars(self) -> dict[str, float]:
         """Also the image teacher's weight in the consensus of the last batch."""
         return super().scalars() | {"image_trust": self._image_trust}
@@ -53,8 +59,8 @@ class ConsensusMethod(TrainedMethod):
         settings = self.settings
         image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
         views = [text.embedding]
-        if settings.second_caption:
-            views.append(self.backbone.encode_text(batch.other_text).embedding)
+        for other in (batch.other_text, *batch.further_texts)[: settings.captions - 1]:
+            views.append(self.backbone.encode_text(other).embedding)
         relations = self._consensus(batch)
         targets = softened_targets(relations, share=settings.soft_share, sharpness=settings.sharpness)
         terms = {
@@ -63,7 +69,7 @@ class ConsensusMethod(TrainedMethod):
             "text_relation": settings.text_relation_weight
             * torch.stack([self._kept(view, relations) for view in views]).mean(),
         }
-        if settings.second_caption:
+        if len(views) > 1:
             terms["sibling"] = settings.sibling_weight * self._contrast(views[0], views[1], targets)
         if settings.matching_weight > 0:
             matching, fused = matching_term(

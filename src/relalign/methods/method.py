@@ -31,6 +31,11 @@ class TrainedMethod(nn.Module, ABC):
         """The share of training from which on the objective is complete; no earlier epoch may be selected."""
         return 0.0
 
+    @property
+    def captions(self) -> int:
+        """How many captions of each image a batch must hold, from two on."""
+        return 2
+
     def scalars(self) -> dict[str, float]:
         """Learned scalars worth watching, logged every epoch."""
         return {"temperature": self.backbone.temperature.item()}
