@@ -139,8 +139,8 @@ class SplitData:
     ) -> Batch:
         """Pair each image position with one of its captions at random, and with another one if there is one.
 
-        A batch holds `captions` (from 2 on) of each image. The caption's vectors are moved towards the other one's by
-        a random fraction up to `caption_mixing`.
+        A batch holds `captions` (from 2 on) of each image. The caption's vectors are moved towards the other one's
+        by a random fraction up to `caption_mixing`.
         """
         device = images.device
         first = self.first_caption[images]
