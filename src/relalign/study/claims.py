@@ -170,8 +170,17 @@ def _ours() -> list[Claim]:
         )
         for rival in rivals
     ]
+    parts = [
+        Claim("ours (consensus)", f"{sentence}: {name}", "consensus", (metric,), (without,))
+        for without, sentence in (
+            ("consensus-captions", "relations and attention add to what more captions bring"),
+            ("consensus-one-caption", "more captions add to what relations and attention bring"),
+        )
+        for metric, name in ((RSUM, "across modalities"), (I2I, "among images"), (T2T, "among texts"))
+    ]
     return [
         *each,
+        *parts,
         Claim("ours (consensus)", "ahead of all of them in everything at once", "consensus", three, rivals),
     ]
 
