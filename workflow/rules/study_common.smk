@@ -33,7 +33,12 @@ def condition_features(wildcards):
 def study_metrics():
     """One metrics.json for each run that the findings read."""
     run = "results/{dataset}/study/{condition}/{variant}/seed{seed}/metrics.json"
-    main = expand(run, dataset=study.datasets, condition=CLEAN, variant=study.variants, seed=study.seeds)
+    main = [
+        run.format(dataset=dataset, condition=CLEAN, variant=variant, seed=seed)
+        for dataset in study.datasets
+        for variant in study.variants
+        for seed in study.seeds_of(variant)
+    ]
     sweep = [
         run.format(dataset=dataset, condition=condition, variant=variant, seed=seed)
         for dataset in study.datasets

@@ -12,6 +12,7 @@ from relalign.study.settings import Modality
 Kind = Literal["higher", "lower", "kept", "either"]
 RSUM, RERANKED, I2I, T2T = "rsum", "rerank/rsum", "i2i/ndcg@10", "t2t/ndcg@10"
 ISD = ("isd/singular", "isd/distributed")
+LONG = ("contrastive-long",)
 REPRODUCED, REFUTED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 
 
@@ -72,6 +73,12 @@ def _covlr() -> list[Claim]:
                 for one in (MEAN_NDCG, RSUM)
             ),
         ]
+    longer = "CoVLR (trained 2.5 times as long)"
+    made += [
+        Claim(longer, "keeps relations among images better than matching alone", "covlr-long", (I2I,), LONG),
+        Claim(longer, "keeps relations among texts better than matching alone", "covlr-long", (T2T,), LONG),
+        Claim(longer, "without loss across modalities", "covlr-long", (RSUM,), LONG, "kept"),
+    ]
     second = "second-order meta-gradients, compared with first-order ones"
     return made + [
         Claim(paper, second, "covlr-cosine-second", (metric,), ("covlr-cosine",), "either")
@@ -91,6 +98,20 @@ def _rebalanced() -> list[Claim]:
             Claim(paper, f"keeps relations among images better {than}", name, (I2I,), (reference,)),
             Claim(paper, f"keeps relations among texts better {than}", name, (T2T,), (reference,)),
         ]
+    made += [
+        Claim(
+            "Rebalanced (trained 2.5 times as long)",
+            f"{sentence} than matching alone",
+            f"{name}-long",
+            (one,),
+            LONG,
+        )
+        for one, sentence in (
+            (RSUM, "retrieves better across modalities"),
+            (I2I, "keeps relations among images better"),
+            (T2T, "keeps relations among texts better"),
+        )
+    ]
     sides: tuple[tuple[Modality, str, str, Kind], ...] = (
         ("image", "images", "up", "higher"),
         ("text", "captions", "down", "lower"),
@@ -129,6 +150,11 @@ def _iais() -> list[Claim]:
         ]
     for reference, than in (("iais-off", "than without it"), ("contrastive", "than the baseline")):
         made.append(Claim(paper, f"re-ranks better {than}", "iais", (RERANKED,), (reference,)))
+    deep, off = "IAIS (fusion three layers deep)", ("iais-deep-off",)
+    made += [
+        Claim(deep, "lowers the attention distance (ISD) below that without it", "iais-deep", ISD, off, "lower"),
+        Claim(deep, "re-ranks better than without it", "iais-deep", (RERANKED,), off),
+    ]
     made += [
         Claim(
             paper,

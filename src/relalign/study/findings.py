@@ -32,6 +32,7 @@ def write_findings(params: Params, study: Study, root: Path) -> None:
             write_atomic(root / f"docs/images/study-{name}.svg", svg)
         parts.append(_dataset(results, findings[dataset], set(pictures)))
     parts.append(_tuning(params, study, found))
+    parts.append("## Variants\n\n" + tables.variants_table(study))
     write_atomic(root / "docs/findings.md", "\n\n".join(part for part in parts if part) + "\n")
 
 
@@ -79,7 +80,7 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
         - **Tuning**: {trials} trials for each method (seed {search.seed}), each a change to its section of
           params.yaml, measured on the validation split. The trial with the highest mean recall plus mean
           single-modal nDCG@10 was taken. All that was tried is [below](#tuning). Ablations have the settings of
-          their method but for what they change.
+          their method but for [what they change](#variants).
         - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
           alike ({budget}); the first {evaluate_of(params, study).rerank_depth} candidates are re-ranked by fusion
           (only "re-ranked" numbers use it). All methods are selected from the same epochs, those after

@@ -92,7 +92,9 @@ class Results:
         return _json(self._layout(SEARCH).choice(method))
 
     def _planned(self) -> dict[Where, Sequence[int]]:
-        clean: dict[Where, Sequence[int]] = {(name, CLEAN): self.study.seeds for name in self.study.variants}
+        clean: dict[Where, Sequence[int]] = {
+            (name, CLEAN): self.study.seeds_of(name) for name in self.study.variants
+        }
         return clean | {
             (name, condition): self.study.sweep.seeds
             for condition in self.study.conditions(self.dataset)

@@ -18,7 +18,15 @@ from relalign.runs import embed_split, export, train
 from relalign.single_modal import measure_single_modal
 from relalign.split_data import load_split
 from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.settings import Study, corruption_of, evaluate_of, method_with, read_choice, training_of
+from relalign.study.settings import (
+    Study,
+    backbone_of,
+    corruption_of,
+    evaluate_of,
+    method_with,
+    read_choice,
+    training_of,
+)
 from relalign.test_set import graded_test_set
 
 RECALL_AT = (1, 5, 10)
@@ -93,7 +101,12 @@ def run_variant(
     change = {**read_choice(layout.choice(chosen.of)), **chosen.change}
     settings = method_with(params, chosen.of, change, where=f"variants.{variant}")
     one = _only(params, study, dataset, variant, settings)
-    one = one.model_copy(update={"evaluate": evaluate_of(params, study)})
+    update = {
+        "backbone": backbone_of(params, chosen),
+        "training": training_of(params, study, chosen),
+        "evaluate": evaluate_of(params, study),
+    }
+    one = one.model_copy(update=update)
     train(one, layout, method=variant, seed=seed)
     export(one, layout, method=variant, seed=seed)
     evaluate(one, layout, method=variant, seed=seed)

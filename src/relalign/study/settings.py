@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from relalign.errors import RelalignError
 from relalign.params import (
+    Backbone,
     Corruption,
     Evaluate,
     Fraction,
@@ -29,10 +30,17 @@ ALIGNED = ("iais", "iais-off")
 
 
 class Variant(Section):
-    """A method of params.yaml, as tuned, with some of its settings changed: an ablation."""
+    """A method of params.yaml, as tuned, with some of its settings changed: an ablation.
+
+    `backbone` and `training` change those sections for this variant alone, `seeds` are its own if it is a costly
+    one.
+    """
 
     of: Name
     change: Changes = {}
+    backbone: Changes = {}
+    training: Changes = {}
+    seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)] | None = None
 
 
 class Search(Section):
@@ -67,6 +75,10 @@ class Study(Section):
     variants: dict[Name, Variant]
     sweep: Sweep
     margin: dict[str, float]
+
+    def seeds_of(self, variant: str) -> tuple[int, ...]:
+        """The seeds that a variant is run with on clean data."""
+        return self.variants[variant].seeds or self.seeds
 
     def conditions(self, dataset: str) -> list[str]:
         """The names of the corruptions that a dataset is studied under: `image-patches-40` is rate .4."""
@@ -118,6 +130,8 @@ def load_study(path: Path, params: Params) -> Study:
         if variant.of not in study.search.trials:
             raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.trials.")
         method_with(params, variant.of, variant.change, where=f"{path}: variants.{name}.change")
+        backbone_of(params, variant, where=f"{path}: variants.{name}.backbone")
+        training_of(params, study, variant, where=f"{path}: variants.{name}.training")
     for modality, kind in study.sweep.kinds.items():
         try:
             Corruption.model_validate({"modality": modality, "kind": kind, "rate": 0.0})
@@ -127,9 +141,16 @@ def load_study(path: Path, params: Params) -> Study:
     return study
 
 
-def training_of(params: Params, study: Study, *, where: str = "training") -> Training:
-    """The budget and schedule of all runs of the study."""
-    return _changed(params.training, study.training, where)
+def training_of(
+    params: Params, study: Study, variant: Variant | None = None, *, where: str = "training"
+) -> Training:
+    """The budget and schedule of all runs of the study, or of one variant's."""
+    return _changed(params.training, study.training | (variant.training if variant else {}), where)
+
+
+def backbone_of(params: Params, variant: Variant, *, where: str = "backbone") -> Backbone:
+    """The shared model, as one variant has it."""
+    return _changed(params.backbone, variant.backbone, where)
 
 
 def evaluate_of(params: Params, study: Study, *, where: str = "evaluate") -> Evaluate:

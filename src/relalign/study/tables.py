@@ -54,6 +54,16 @@ def summary_table(findings: dict[str, list[Finding]]) -> str:
     return markdown(["", "of", "claim", "measured by", *findings], rows)
 
 
+def variants_table(study: Study) -> str:
+    """A row a variant: the method it is of, what it changes, its seeds."""
+    rows = []
+    for name, variant in study.variants.items():
+        sections = {"": variant.change, "backbone.": variant.backbone, "training.": variant.training}
+        changes = {prefix + key: value for prefix, change in sections.items() for key, value in change.items()}
+        rows.append([f"`{name}`", f"`{variant.of}`", _change(changes), _plain(study.seeds_of(name))])
+    return markdown(["variant", "method", "change", "seeds"], rows)
+
+
 def main_table(results: Results) -> str:
     """A row a variant on clean data: mean over seeds, standard deviation over seeds, interval over images."""
     confidence = results.params.evaluate.confidence
