@@ -44,7 +44,7 @@ def _by_definition(data: SplitData, settings: Cca, width: int) -> np.ndarray:
     return first @ second.T
 
 
-@pytest.mark.parametrize(("image_width", "text_width"), [(7, 9), (9, 7), (6, 6)])
+@pytest.mark.parametrize(("image_width", "text_width"), [(7, 9), (9, 7), (6, 6), (60, 9), (9, 60), (60, 70)])
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_cosines_are_those_of_the_definition(image_width: int, text_width: int, power: float) -> None:
     data = _data(40, image_width, text_width)
@@ -52,6 +52,17 @@ def test_cosines_are_those_of_the_definition(image_width: int, text_width: int, 
     cca = fit_cca(data, settings, widths=Widths(1, 1, image_width, 1, 1, text_width))
     image, text = embed(cca, data)
     np.testing.assert_allclose(image @ text.T, _by_definition(data, settings, 4), atol=1e-4)
+
+
+def test_directions_beyond_the_number_of_images_are_nothing() -> None:
+    data = _data(5, 12, 14)
+    wide, narrow = (
+        fit_cca(data, Cca(algorithm="cca", width=width), widths=Widths(1, 1, 12, 1, 1, 14)) for width in (10, 5)
+    )
+    assert not wide.image_map[:, 5:].any()
+    assert wide.image_map.shape == (12, 10)
+    for several, few in zip(embed(wide, data), embed(narrow, data), strict=True):
+        np.testing.assert_allclose(several @ several.T, few @ few.T, atol=1e-5)
 
 
 def test_a_constant_feature_is_left_alone() -> None:

@@ -98,15 +98,20 @@ def canonical_sides(
     owner, images = data.image_of_caption.cpu(), len(image)
     counts = torch.bincount(owner, minlength=images)
     text = captions.new_zeros(images, captions.shape[1]).index_add_(0, owner, captions) / counts[:, None]
-    image_root, text_root = (_root(side, regularisation) for side in (image, text))
+    ridges = [regularisation * side.shape[1] / images for side in (image, text)]
+    (image, image_basis), (text, text_basis) = map(_in_row_space, (image, text))
+    image_root, text_root = (_root(side, ridge) for side, ridge in zip((image, text), ridges, strict=True))
     cross = torch.linalg.solve_triangular(image_root, (image.T @ text / images).double(), upper=False)
     between = torch.linalg.solve_triangular(text_root, cross.T, upper=False).T
     left, correlation, right = _largest_singular(between, width)
     weight = correlation**power
-    image_map, text_map = _unwhitened(image_root, left) * weight, _unwhitened(text_root, right) * weight
+    image_map, text_map = (
+        F.pad((_unwhitened(root, directions) * weight).float(), (0, width - len(weight)))
+        for root, directions in ((image_root, left), (text_root, right))
+    )
     return (
-        Canonical(image_mean, image_deviation, image_map.float()),
-        Canonical(text_mean, text_deviation, text_map.float()),
+        Canonical(image_mean, image_deviation, image_map if image_basis is None else image_basis @ image_map),
+        Canonical(text_mean, text_deviation, text_map if text_basis is None else text_basis @ text_map),
     )
 
 
@@ -117,9 +122,20 @@ def _standardised(summary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return values.div_(deviation), mean, deviation
 
 
-def _root(side: Float[Tensor, "row width"], regularisation: float) -> Float[Tensor, "width width"]:
+def _in_row_space(side: Float[Tensor, "row width"]) -> tuple[Tensor, Tensor | None]:
+    """Coordinates and an orthonormal basis of the space that the rows span, if they are fewer than it is wide.
+
+    A ridge knows no direction, so that the solution is the same there, in a fraction of the time.
+    """
+    if len(side) >= side.shape[1]:
+        return side, None
+    basis, triangle = torch.linalg.qr(side.T)
+    return triangle.T, basis
+
+
+def _root(side: Float[Tensor, "row width"], ridge: float) -> Float[Tensor, "width width"]:
     covariance = (side.T @ side / len(side)).double()  # sums in float32 are good enough beside the ridge
-    covariance.diagonal().add_(regularisation * side.shape[1] / len(side))
+    covariance.diagonal().add_(ridge)
     root: Tensor = torch.linalg.cholesky(covariance)
     return root
 
