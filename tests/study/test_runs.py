@@ -52,6 +52,25 @@ def test_the_best_trial_on_validation_is_chosen_and_its_settings_are_run(project
     ).keys()
 
 
+def test_a_variant_may_have_a_budget_and_a_model_of_its_own(project) -> None:
+    params, study, root = project
+    here = {"dataset": params.dataset}
+    for trial in (0, 1):
+        run_trial(params, study, root, **here, method="contrastive", trial=trial)
+    choose(params, study, root, **here, method="contrastive")
+    variants = VARIANTS | {
+        "long": {"of": "contrastive", "training": {"epochs": 3}, "backbone": {"fusion_layers": 2}}
+    }
+    changed = small_study(
+        **study.model_dump(exclude={"variants", "evaluate"}), variants=variants, evaluate={"rerank_depth": 0}
+    )
+    run_variant(params, changed, root, **here, condition=CLEAN, variant="long", seed=0)
+    run = StudyLayout.of(root, params.dataset, CLEAN, params).run("long", 0)
+    assert json.loads((run / "model/config.json").read_text())["backbone"]["fusion_layers"] == 2
+    assert len(pd.read_csv(run / "model/history.csv")) == 1 + 3
+    assert "rerank/rsum" not in json.loads((run / "metrics.json").read_text())
+
+
 def test_a_trial_never_reads_the_test_split(project) -> None:
     params, study, root = project
     layout = StudyLayout.of(root, params.dataset, SEARCH, params)
