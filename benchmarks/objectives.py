@@ -55,13 +55,14 @@ def random_features(
 def random_batch(rows: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     ids = torch.arange(rows)
-    texts = [random_features(generator, rows, 24, WIDTHS.text_tokens, WIDTHS.text_summary, 6) for _ in range(2)]
+    texts = [random_features(generator, rows, 24, WIDTHS.text_tokens, WIDTHS.text_summary, 6) for _ in range(5)]
     return Batch(
         ids,
         ids,
         random_features(generator, rows, 49, WIDTHS.image_tokens, WIDTHS.image_summary, 49),
-        *texts,
-        texts[0],
+        *texts[:2],
+        unmixed_text=texts[0],
+        further_texts=tuple(texts[2:]),
     )
 
 
