@@ -145,7 +145,7 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
     train(params, layout, method="contrastive", seed=0)
     history = pd.read_csv(layout.run("contrastive", 0) / "model/history.csv")
     assert len(history) < 60
-    assert history["val/rsum"].idxmax() == len(history) - 1 - 2
+    assert history["val/rsum"][1:].idxmax() == len(history) - 1 - 2  # row 0 is the start
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -211,6 +211,16 @@ def test_epochs_before_the_selected_part_are_neither_selected_nor_count_for_stop
     train(params, layout, method=method, seed=0)
     history = pd.read_csv(layout.run(method, 0) / "model/history.csv")
     assert len(history) > 1 + 4, "the first half must not be cut short, however little it brings"
+
+
+def test_patience_shorter_than_the_way_to_the_next_validation_does_not_stop_a_training_unselected(
+    tmp_path: Path,
+) -> None:
+    params = tiny_params(training={"epochs": 6, "patience": 1, "validate_every": 3, "select_from": 0.0})
+    layout = make_features(tmp_path, params)
+    train(params, layout, method="contrastive", seed=0)
+    history = pd.read_csv(layout.run("contrastive", 0) / "model/history.csv")
+    assert history["epoch"].tolist() == [0, 1, 2, 3, 4], "validated after 3, patience ends after 4"
 
 
 def test_an_objective_that_is_complete_only_after_the_first_selectable_epoch_is_refused(tmp_path: Path) -> None:

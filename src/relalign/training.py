@@ -99,9 +99,8 @@ def fit(
     due = Every(settings.checkpoint_seconds)
     bar = tqdm(total=settings.epochs, initial=progress.epoch, desc="training", unit="epoch", mininterval=5)
     not_before = settings.select_from * settings.epochs
-    while (
-        progress.epoch < settings.epochs
-        and progress.epoch - max(progress.best_epoch, not_before) < settings.patience
+    while progress.epoch < settings.epochs and (
+        progress.best_epoch == 0 or progress.epoch - progress.best_epoch < settings.patience
     ):
         row = _run_epoch(state, train, settings, seed=seed)
         progress.epoch += 1
