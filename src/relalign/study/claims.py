@@ -73,6 +73,16 @@ def _covlr() -> list[Claim]:
                 for one in (MEAN_NDCG, RSUM)
             ),
         ]
+    made += [
+        Claim(
+            "CoVLR (meta step as far as an update)",
+            "the meta step is better than the plain sum of the terms",
+            "covlr-far-step",
+            (one,),
+            ("covlr-sum",),
+        )
+        for one in (MEAN_NDCG, RSUM)
+    ]
     longer = "CoVLR (trained 2.5 times as long)"
     made += [
         Claim(longer, "keeps relations among images better than matching alone", "covlr-long", (I2I,), LONG),
