@@ -25,6 +25,7 @@ VARIANTS = {
     "iais": {"of": "iais"},
     "iais-off": {"of": "iais", "change": {"lambda_iais": 0.0}},
     "consensus": {"of": "consensus"},
+    "contrastive-long": {"of": "contrastive", "training": {"epochs": 9}, "datasets": ["flickr8k"]},
 }
 SKILL = {"cca": 0.4, "covlr": 0.5, "rebalanced": 0.6, "iais": 0.55, "consensus": 0.9}  # the others: .5
 
@@ -98,8 +99,8 @@ def _write_history(run, variant, skill, random):
 def write_study(root, study, *, without=("covlr-sum",)):
     """Everything of `study` on both datasets, except these variants."""
     for dataset in study.datasets:
-        for variant in (name for name in study.variants if name not in without):
-            for seed in study.seeds:
+        for variant, seeds in study.runs_on(dataset).items():
+            for seed in seeds if variant not in without else ():
                 write_run(root, dataset, CLEAN, variant, seed, skill=SKILL.get(variant, 0.5))
         for condition in study.conditions(dataset):
             for variant in study.sweep.variants:

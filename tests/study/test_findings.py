@@ -140,7 +140,16 @@ def test_checkpoints_leave_out_the_start(project):
         f"epochs of `{n}`, seed {s}" for n in ("iais", "iais-off") for s in (0, 1)
     }
     assert {row[3] for row in epochs} == {"5"}
-    assert {row[3] for row in rows if row[0] == "variants"} == {"6"}
+
+
+def test_the_correlation_over_variants_is_of_one_budget(project):
+    assert "`contrastive-long`" in {row[0] for row in _rows(project, "### flickr8k: all variants")}
+    rows = _rows(project, "### flickr8k: attention distance and retrieval")
+    assert {row[3] for row in rows if row[0] == "variants"} == {"6"}  # all but cca, covlr-sum, contrastive-long
+
+
+def test_a_variant_is_in_the_tables_of_its_own_datasets_only(project):
+    assert "`contrastive-long`" not in {row[0] for row in _rows(project, "### openmoji: all variants")}
 
 
 def test_the_search_shows_every_trial_and_the_choice(project):

@@ -37,6 +37,7 @@ def test_the_repositorys_study_fits_its_params() -> None:
         (("search", "trials", "covlr", 1), {"stepsize": 1.0}, r"search\.trials\.covlr\.1.*stepsize.*step_size"),
         (("search", "trials", "unheard"), [{}, {}, {}], "'unheard' is not an entry of 'method'"),
         (("variants", "covlr-sum"), {"of": "covlr", "change": {"meta_order": "zeroth"}}, r"variants\.covlr-sum"),
+        (("variants", "wide"), {"of": "iais", "datasets": ["nowhere"]}, r"variants\.wide\.datasets: 'nowhere'"),
         (("variants", "deep"), {"of": "iais", "backbone": {"layers": 3}}, r"variants\.deep\.backbone.*layers"),
         (("variants", "long"), {"of": "iais", "training": {"epochs": 0}}, r"variants\.long\.training.*epochs"),
         (("evaluate",), {"rerank": 3}, "evaluate.*rerank"),
@@ -70,9 +71,10 @@ def test_the_budget_is_params_with_the_studys_changes() -> None:
     assert training == PARAMS.training.model_copy(update={"epochs": 3})
 
 
-def test_a_variant_has_the_studys_seeds_unless_it_names_its_own() -> None:
-    study = small_study(variants={"a": {"of": "cca"}, "b": {"of": "cca", "seeds": [7]}})
-    assert (study.seeds_of("a"), study.seeds_of("b")) == ((0, 1), (7,))
+def test_a_variant_has_the_studys_seeds_and_datasets_unless_it_names_its_own() -> None:
+    study = small_study(variants={"a": {"of": "cca"}, "b": {"of": "cca", "seeds": [7], "datasets": ["flickr8k"]}})
+    assert study.runs_on("flickr8k") == {"a": (0, 1), "b": (7,)}
+    assert study.runs_on("openmoji") == {"a": (0, 1)}
 
 
 def test_a_condition_names_its_corruption() -> None:

@@ -36,8 +36,8 @@ def study_metrics():
     main = [
         run.format(dataset=dataset, condition=CLEAN, variant=variant, seed=seed)
         for dataset in study.datasets
-        for variant in study.variants
-        for seed in study.seeds_of(variant)
+        for variant, seeds in study.runs_on(dataset).items()
+        for seed in seeds
     ]
     sweep = [
         run.format(dataset=dataset, condition=condition, variant=variant, seed=seed)

@@ -103,7 +103,7 @@ rule study_run:
         settings=lambda wildcards: canonical(
             common_settings(wildcards),
             config["method"][study.variants[wildcards.variant].of],
-            study.variants[wildcards.variant].model_dump(exclude={"seeds"}),
+            study.variants[wildcards.variant].model_dump(exclude={"seeds", "datasets"}),
             config.get("evaluate", {}),
             study.evaluate,
         ),

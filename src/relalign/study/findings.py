@@ -82,8 +82,9 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
           single-modal nDCG@10 was taken. All that was tried is [below](#tuning). Ablations have the settings of
           their method but for [what they change](#variants).
         - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
-          alike ({budget}); the first {evaluate_of(params, study).rerank_depth} candidates are re-ranked by fusion
-          (only "re-ranked" numbers use it). All methods are selected from the same epochs, those after
+          alike ({budget}), but for those that have [their own budget or fewer seeds](#variants); the first
+          {evaluate_of(params, study).rerank_depth} candidates are re-ranked by fusion (only "re-ranked" numbers
+          use it). All methods are selected from the same epochs, those after
           {tables.percent(training.select_from)} of the training.
         - **Poor data** ({_list(sweep.datasets)}): {kinds}, at rates {rates}, in all splits; seeds
           {_list(sweep.seeds)}, variants {_list(sweep.variants)}. Relevance is that of the clean captions.
@@ -122,8 +123,9 @@ def _dataset(results: Results, findings: list[Finding], pictures: set[str]) -> s
     parts += [
         f"### {dataset}: attention distance and retrieval",
         _text("""
-            Points are not independent: variants are ablations of each other, epochs of one training follow each
-            other, so these intervals are too narrow. Over epochs both numbers change with training anyway: a
+            Variants with a model or budget of their own are left out, as retrieval and distance both change with
+            those. Points are not independent: variants are ablations of each other, epochs of one training follow
+            each other, so these intervals are too narrow. Over epochs both numbers change with training anyway: a
             correlation there does not say that one brings about the other, and means little unless it is stronger
             with the alignment than without it.
         """),

@@ -116,9 +116,9 @@ def _several(values: Sequence[float], results: Results) -> Contrast:
 
 
 def variant_points(metric: str, outcome: str, results: Results) -> dict[str, tuple[float, float]]:
-    """A point a variant that has both: means over seeds on clean data."""
+    """A point a variant that has both, of those with one model and budget: means over seeds on clean data."""
     points = {}
-    for name in results.variants():
+    for name in results.comparable():
         values = results.systems((name, CLEAN))[0].values
         if metric in values and outcome in values:
             points[name] = float(np.mean(values[metric])), float(np.mean(values[outcome]))

@@ -81,18 +81,20 @@ def _isd(results: Results) -> str | None:
     for metric in ISD:
         points = {
             name: [pair for seed in _seeds(name, results) if (pair := _pair(metric, name, seed, results))]
-            for name in results.variants()
+            for name in results.comparable()
         }
         if any(points.values()):
             shown = {name: pairs for name, pairs in points.items() if pairs}
-            plots.append(figures.scatter(shown, f"ISD, {metric.removeprefix('isd/')}", "Rsum", style))
-    return _picture([_legend_aside(plot, last=plot is plots[-1]) for plot in plots], f"{results.dataset}-isd")
+            label = f"ISD, {metric.removeprefix('isd/')} (logarithmic)"
+            plots.append(figures.scatter(shown, label, "Rsum", style))
+    return _picture([_distances(plot, last=plot is plots[-1]) for plot in plots], f"{results.dataset}-isd")
 
 
-def _legend_aside(plot: Plot, *, last: bool) -> Plot:
-    """One legend for all panels, beside the last: a point for every variant leaves no room within."""
+def _distances(plot: Plot, *, last: bool) -> Plot:
+    """Distances differ by orders of magnitude. One legend beside all panels: within, there is no room for it."""
 
     def plot_with(axes: "Axes") -> None:
+        axes.set_xscale("log")
         plot(axes)
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1)).set_visible(last)
 
@@ -124,6 +126,7 @@ def _paths(lines: Sequence[tuple[list[float], list[float]]], x_label: str, style
             axes.plot(x, y, color=style[0], linewidth=0.8, alpha=0.6)
             axes.scatter(x[-1:], y[-1:], s=20, color=style[0], marker=style[1], linewidths=0)
         axes.set(xlabel=x_label, ylabel="Rsum on validation")
+        axes.locator_params(axis="x", nbins=5)
 
     return plot
 

@@ -48,6 +48,11 @@ class Results:
         """Those with results on clean data, in the order of study.yaml."""
         return [name for name in self.study.variants if self.seeds((name, CLEAN))]
 
+    def comparable(self) -> list[str]:
+        """Those of them with the study's own model and budget: between others, these differ too."""
+        made = self.study.variants
+        return [name for name in self.variants() if not made[name].backbone and not made[name].training]
+
     def seeds(self, *wheres: Where) -> tuple[int, ...]:
         """The seeds that all of these were run with."""
         done = [{seed for there, seed in self._runs if there == where} for where in wheres]
@@ -93,7 +98,7 @@ class Results:
 
     def _planned(self) -> dict[Where, Sequence[int]]:
         clean: dict[Where, Sequence[int]] = {
-            (name, CLEAN): self.study.seeds_of(name) for name in self.study.variants
+            (name, CLEAN): seeds for name, seeds in self.study.runs_on(self.dataset).items()
         }
         return clean | {
             (name, condition): self.study.sweep.seeds

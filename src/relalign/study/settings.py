@@ -32,8 +32,8 @@ ALIGNED = ("iais", "iais-off")
 class Variant(Section):
     """A method of params.yaml, as tuned, with some of its settings changed: an ablation.
 
-    `backbone` and `training` change those sections for this variant alone, `seeds` are its own if it is a costly
-    one.
+    `backbone` and `training` change those sections for this variant alone. `seeds` and `datasets` are its own if
+    it is not to be run with all of the study's.
     """
 
     of: Name
@@ -41,6 +41,7 @@ class Variant(Section):
     backbone: Changes = {}
     training: Changes = {}
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)] | None = None
+    datasets: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] | None = None
 
 
 class Search(Section):
@@ -76,9 +77,13 @@ class Study(Section):
     sweep: Sweep
     margin: dict[str, float]
 
-    def seeds_of(self, variant: str) -> tuple[int, ...]:
-        """The seeds that a variant is run with on clean data."""
-        return self.variants[variant].seeds or self.seeds
+    def runs_on(self, dataset: str) -> dict[str, tuple[int, ...]]:
+        """The variants of a dataset, each with the seeds that it is run with on clean data."""
+        return {
+            name: variant.seeds or self.seeds
+            for name, variant in self.variants.items()
+            if dataset in (variant.datasets or self.datasets)
+        }
 
     def conditions(self, dataset: str) -> list[str]:
         """The names of the corruptions that a dataset is studied under: `image-patches-40` is rate .4."""
@@ -127,6 +132,9 @@ def load_study(path: Path, params: Params) -> Study:
     if len({len(trials) for trials in study.search.trials.values()}) > 1:
         raise RelalignError(f"{path}: search.trials: every method needs as many trials as the others.")
     for name, variant in study.variants.items():
+        for dataset in variant.datasets or ():
+            if dataset not in study.datasets:
+                raise RelalignError(f"{path}: variants.{name}.datasets: '{dataset}' is not one of 'datasets'.")
         if variant.of not in study.search.trials:
             raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.trials.")
         method_with(params, variant.of, variant.change, where=f"{path}: variants.{name}.change")

@@ -55,20 +55,21 @@ def summary_table(findings: dict[str, list[Finding]]) -> str:
 
 
 def variants_table(study: Study) -> str:
-    """A row a variant: the method it is of, what it changes, its seeds."""
+    """A row a variant: the method it is of, what it changes, where and with which seeds it is run."""
     rows = []
     for name, variant in study.variants.items():
         sections = {"": variant.change, "backbone.": variant.backbone, "training.": variant.training}
         changes = {prefix + key: value for prefix, change in sections.items() for key, value in change.items()}
-        rows.append([f"`{name}`", f"`{variant.of}`", _change(changes), _plain(study.seeds_of(name))])
-    return markdown(["variant", "method", "change", "seeds"], rows)
+        own = [_plain(variant.seeds or study.seeds), _plain(variant.datasets or study.datasets)]
+        rows.append([f"`{name}`", f"`{variant.of}`", _change(changes), *own])
+    return markdown(["variant", "method", "change", "seeds", "data"], rows)
 
 
 def main_table(results: Results) -> str:
     """A row a variant on clean data: mean over seeds, standard deviation over seeds, interval over images."""
     confidence = results.params.evaluate.confidence
     rows = []
-    for name in results.study.variants:
+    for name in results.study.runs_on(results.dataset):
         seeds = results.seeds((name, CLEAN))
         system = results.systems((name, CLEAN))[0] if seeds else None
         cells = [_own(system, metric, confidence) if system else "not run" for metric in MAIN]
