@@ -83,6 +83,16 @@ def _covlr() -> list[Claim]:
         )
         for one in (MEAN_NDCG, RSUM)
     ]
+    made += [
+        Claim(
+            f"CoVLR (strong modality: {strong})",
+            "keeps relations among images better than matching alone",
+            f"covlr-strong-{strong}",
+            (I2I,),
+            ("contrastive",),
+        )
+        for strong in ("image", "both")
+    ]
     for words, suffix in TRIES:
         paper, name, reference = f"CoVLR ({words})", f"covlr-{suffix}", (f"contrastive-{suffix}",)
         made += [
