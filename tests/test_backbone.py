@@ -121,3 +121,13 @@ def test_the_last_layer_gives_its_first_token_without_computing_the_others(backb
     layer, hidden = backbone.fusion[-1], torch.randn(3, 6, 8)
     mask = torch.arange(6) < torch.tensor([6, 3, 1])[:, None]
     torch.testing.assert_close(layer.first_token(hidden, mask), layer(hidden, mask)[:, 0])
+
+
+def test_a_temperature_that_an_update_took_out_of_its_bounds_is_brought_back_and_can_go_on_moving(
+    backbone: Backbone,
+) -> None:
+    for raw, bound in ((1.0, 1.0), (-9.0, 0.01)):
+        backbone.log_temperature.data.fill_(raw)
+        backbone.project()
+        assert backbone.temperature.item() == pytest.approx(bound)
+        assert torch.autograd.grad(backbone.temperature, backbone.log_temperature)[0] > 0

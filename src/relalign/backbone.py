@@ -13,6 +13,7 @@ the similarity plus what fusion has to say about it: re-ranking starts from the 
 does to fused vectors reaches the embeddings, as in the papers' end-to-end models (X-VLM, UNITER).
 """
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from relalign.batches import Features
 from relalign.dropout import Dropout
+from relalign.params import TEMPERATURES
 from relalign.params import Backbone as BackboneSettings
 
 
@@ -249,8 +251,16 @@ class Backbone(nn.Module):
 
     @property
     def temperature(self) -> Float[Tensor, ""]:
-        """The learnable softmax temperature, kept within [0.01, 1] (CLIP's bound on the logit scale)."""
-        return self.log_temperature.exp().clamp(0.01, 1.0)
+        """The learnable softmax temperature."""
+        return self.log_temperature.exp()
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring the temperature back within [0.01, 1] (CLIP's bound on the logit scale), after an update.
+
+        A clamp where it is read would have no gradient outside, so that it could never come back.
+        """
+        self.log_temperature.clamp_(*(math.log(bound) for bound in TEMPERATURES))
 
     def encode_image(self, features: Features) -> Side:
         """Embed images."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from relalign.errors import RelalignError
@@ -19,15 +19,23 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description=
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+TEMPERATURES = (0.01, 1.0)  # within which temperatures are learned
+Temperature = Annotated[float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
 Count = Annotated[int, Field(ge=1)]
 NonNegativeCount = Annotated[int, Field(ge=0)]
 Precision = Literal["float32", "bfloat16"]
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{list(names)} names one twice")
+    return names
+
+
 class Section(BaseModel):
     """A part of params.yaml: frozen, strict about types, closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -191,7 +199,7 @@ class Contrastive(Section):
     """Baseline: contrastive loss with soft targets over equal ids, plus hard-negative matching."""
 
     algorithm: Literal["contrastive"]
-    temperature: Positive = 0.05
+    temperature: Temperature = 0.05
     matching_weight: NonNegative = 1.0
     matching_pairs: Count = 32
 
@@ -205,10 +213,10 @@ class Covlr(Section):
     """
 
     algorithm: Literal["covlr"]
-    temperature: Positive = 0.05
+    temperature: Temperature = 0.05
     matching: Literal["binary", "listwise"] = "binary"
     matching_weight: NonNegative = 1.0
-    matching_pairs: Count = 32
+    matching_pairs: Annotated[int, Field(ge=2)] = 32
     meta_order: Literal["none", "first", "second"] = "first"
     step_size: NonNegative = 0.01
     fast: Literal["all", "towers", "image", "text"] = "towers"
@@ -228,11 +236,11 @@ class Rebalanced(Section):
     """Rebalanced: representation and structure distillation from two teachers (see `methods/rebalanced.py`)."""
 
     algorithm: Literal["rebalanced"]
-    temperature: Positive = 0.05
+    temperature: Temperature = 0.05
     stage_one: Fraction = 0.5
     contrastive_weight: NonNegative = 1.0
     matching_weight: NonNegative = 2.0
-    matching_pairs: Count = 32
+    matching_pairs: Annotated[int, Field(ge=2)] = 32
     image_distillation_weight: NonNegative = 1.0
     text_distillation_weight: NonNegative = 2.0
     structure_weight: NonNegative = 2.0
@@ -240,7 +248,9 @@ class Rebalanced(Section):
     text_structure_weight: NonNegative = 1.0
     distance: Literal["mae", "mse", "cumulative", "wasserstein"] = "mae"
     relations: Annotated[
-        tuple[Literal["fused", "image", "text", "cross"], ...], Field(strict=False, min_length=1)
+        tuple[Literal["fused", "image", "text", "cross"], ...],
+        Field(strict=False, min_length=1),
+        AfterValidator(_each_once),
     ] = ("fused",)
     mix: float = 0.5
     mix_bound: Literal["none", "clamp", "sigmoid"] = "clamp"
@@ -259,6 +269,13 @@ class Rebalanced(Section):
             raise ValueError(f"mix: {self.mix} is outside the bound that mix_bound '{self.mix_bound}' sets")
         return self
 
+    @model_validator(mode="after")
+    def _learned_temperature_is_within_bounds(self) -> "Rebalanced":
+        low, high = TEMPERATURES
+        if self.learn_structure_temperature and not low <= self.structure_temperature <= high:
+            raise ValueError(f"structure_temperature: if learned, between {low:g} and {high:g}")
+        return self
+
 
 class Iais(Section):
     """IAIS: intra-modal attention calibrated through inter-modal attention (see `methods/iais.py`).
@@ -268,13 +285,15 @@ class Iais(Section):
     """
 
     algorithm: Literal["iais"]
-    temperature: Positive = 0.05
+    temperature: Temperature = 0.05
     task: Literal["matching", "ranking"] = "matching"
     task_weight: NonNegative = 1.0
     matching_pairs: Count = 32
     alignment: Literal["singular", "distributed", "soft"] = "singular"
     renormalise: bool = False
-    anchors: Annotated[tuple[Literal["text", "image"], ...], Field(strict=False, min_length=1)] = ("text", "image")
+    anchors: Annotated[
+        tuple[Literal["text", "image"], ...], Field(strict=False, min_length=1), AfterValidator(_each_once)
+    ] = ("text", "image")
     annealing: Literal["exp", "linear", "log", "constant"] = "exp"
     lambda_iais: NonNegative = 8.0
     ranking_queries: Count = 1
@@ -291,7 +310,7 @@ class Consensus(Section):
     """
 
     algorithm: Literal["consensus"]
-    temperature: Positive = 0.05
+    temperature: Temperature = 0.05
     matching_weight: NonNegative = 1.0
     matching_pairs: Count = 32
     captions: Count = 5

@@ -239,6 +239,7 @@ def _step(state: State, batch: Batch, settings: Training, done: float, draws: to
     total.backward()
     nn.utils.clip_grad_norm_(state.method.parameters(), settings.gradient_clip)
     state.optimizer.step()
+    state.method.project()
     _update_average(state, settings.average_decay)
     return {"total": total.item(), **{name: term.item() for name, term in terms.items()}}
 

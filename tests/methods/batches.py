@@ -23,13 +23,15 @@ def make_batch(size=8, seed=0, dtype=torch.float32) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     image = make_features(generator, size, 5, 12, 9, 15, dtype)
     text, other_text = (make_features(generator, size, 6, 10, 7, 14, dtype) for _ in range(2))
+    mixed = text.mixed_with(other_text, torch.rand(size, generator=generator).to(dtype) / 2)
     return Batch(
         image_ids=torch.arange(size) + 100,
         caption_ids=torch.arange(size) * 5,
         image=image,
-        text=text.mixed_with(other_text, torch.rand(size, generator=generator).to(dtype) / 2),
+        text=mixed,
         other_text=other_text,
         unmixed_text=text,
+        further_texts=(make_features(generator, size, 6, 10, 7, 14, dtype),),
     )
 
 

@@ -34,6 +34,10 @@ class _DoubleTokens(TokenTable):
         return tokens.double(), mask
 
 
+def _doubled(side):
+    return replace(side, table=_DoubleTokens(side.table.tokens, side.table.lengths))
+
+
 def test_second_order_gradient_of_the_whole_method_matches_finite_differences():
     """Along random directions, in float64, with all terms but matching, part of which is held constant."""
     settings = {
@@ -47,12 +51,8 @@ def test_second_order_gradient_of_the_whole_method_matches_finite_differences():
     # A part of the gradient that is held back on purpose would differ from what is measured.
     method.backbone.fused_gradient = 1.0
     batch = make_batch(dtype=torch.float64)
-    sides = {
-        name: replace(side, table=_DoubleTokens(side.table.tokens, side.table.lengths))
-        for name, side in vars(batch).items()
-        if isinstance(side, Features)
-    }
-    batch = replace(batch, **sides)
+    sides = {name: _doubled(side) for name, side in vars(batch).items() if isinstance(side, Features)}
+    batch = replace(batch, further_texts=tuple(map(_doubled, batch.further_texts)), **sides)
     found = gradients(method, loss_of(method, batch))
     generator, step = torch.Generator().manual_seed(1), 1e-6
     for _ in range(4):
@@ -139,7 +139,7 @@ def test_consistency_is_that_of_the_fused_pairs_with_their_other_captions_and_th
     image = method.backbone.encode_image(batch.image.take(first))
     own, other = (
         method.backbone.fuse(image, method.backbone.encode_text(text.take(first))).pooled
-        for text in (batch.text, batch.other_text)
+        for text in (batch.text, batch.further_texts[0])
     )
     inner = (own @ own.T).flatten().tolist()
     band = sum(abs(min((s - 0.1) * (s - 0.5), 0)) for s in inner) / len(inner)

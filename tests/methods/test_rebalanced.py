@@ -58,13 +58,31 @@ def test_teachers_are_row_aligned_with_the_students():
     assert not torch.isclose(loss_of(method, mixed)["structure"], first["structure"])
 
 
-def test_a_clamped_mix_outside_its_bounds_still_gets_the_gradient_that_brings_it_back():
+@pytest.mark.parametrize(("bound", "kept"), [("clamp", (1.0, 0.0)), ("none", (1.3, -0.3))])
+def test_only_a_clamped_mix_is_brought_back_to_its_bounds_after_an_update(bound, kept):
+    method = make_method("rebalanced", mix_bound=bound)
+    for raw, expected in zip((1.3, -0.3), kept, strict=True):
+        method.raw_mix.data.fill_(raw)
+        method.project()
+        assert method.scalars()["mix"] == pytest.approx(expected)
+
+
+def test_a_mix_driven_out_of_its_clamp_comes_back_within_an_update_once_the_student_prefers_it_inside():
     method = make_method("rebalanced")
-    method.raw_mix.data.fill_(1.3)
-    assert method.scalars()["mix"] == 1.0
-    assert method.scalars()["raw_mix"] == pytest.approx(1.3)
-    terms = loss_of(method)
-    assert gradients(method, {"image_structure": terms["image_structure"]})["raw_mix"] > 0
+    method.raw_mix.data.fill_(0.0)
+    optimizer = torch.optim.SGD([method.raw_mix], lr=0.1)
+    for outward in (1.0,) * 50 + (-1.0,):
+        method.raw_mix.grad = torch.tensor(outward)
+        optimizer.step()
+        method.project()
+    assert method.scalars()["mix"] == pytest.approx(0.1)
+
+
+def test_an_unbounded_mix_beyond_one_extrapolates_as_the_released_code_does():
+    method, batch = make_method("rebalanced", mix=1.3, mix_bound="none", relations=["image"]), make_batch()
+    image = method.backbone.encode_image(batch.image).embedding
+    expected = structure_loss(image, batch.image.pooled, batch.unmixed_text.pooled, mix=1.3, temperature=0.07)
+    torch.testing.assert_close(loss_of(method, batch)["structure"], 2 * expected.student)
 
 
 @pytest.mark.parametrize("bound", ["none", "clamp", "sigmoid"])
@@ -85,9 +103,25 @@ def test_a_learned_second_temperature_stays_bounded():
     method = make_method("rebalanced", learn_structure_temperature=True)
     for raw, bound in ((9.0, 1.0), (-9.0, 0.01)):
         method.log_structure_temperature.data.fill_(raw)
+        method.project()
         assert method.scalars()["structure_temperature"] == pytest.approx(bound)
         found = gradients(method, {"structure": loss_of(method)["structure"]})
         assert found["log_structure_temperature"] < 0  # not stuck at the bound
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"structure_temperature": 3.0, "learn_structure_temperature": True}, "structure_temperature"),
+        ({"relations": ["fused", "fused"]}, "relations"),
+        ({"mix": float("nan"), "mix_bound": "none"}, "mix"),
+        ({"matching_pairs": 1}, "matching_pairs"),
+        ({"temperature": 2.0}, "temperature"),
+    ],
+)
+def test_settings_that_could_not_do_what_they_say_are_refused(settings, named):
+    with pytest.raises(RelalignError, match=named):
+        make_method("rebalanced", **settings)
 
 
 @pytest.mark.parametrize("distance", ["mae", "mse", "cumulative", "wasserstein"])

@@ -132,3 +132,11 @@ def test_a_pair_without_real_tokens_counts_as_zero():
     masks = {name: torch.zeros(1, 2, dtype=torch.bool) for name in ("text_mask", "image_mask")}
     for kind in ("singular", "distributed", "soft"):
         assert _fast(kind, blocks, "text", **masks).item() == 0.0
+
+
+@pytest.mark.parametrize("kind", ["distributed", "soft"])
+def test_products_of_attention_are_not_rounded_under_autocast(kind):
+    blocks = [block.float() for block in _pair(torch.Generator().manual_seed(0), 5, 7)]
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = _fast(kind, blocks, "text")
+    torch.testing.assert_close(rounded, _fast(kind, blocks, "text"))

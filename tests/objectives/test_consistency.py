@@ -28,3 +28,10 @@ def test_band_counts_only_similarities_inside_it():
     vectors = torch.tensor([[1.0, 0.0], [0.3, 3.9**0.5]], dtype=torch.float64)
     assert band_regulariser(vectors).item() == pytest.approx(2 * 0.2 * 0.2)
     assert band_regulariser(torch.eye(3)).item() == 0.0
+
+
+def test_the_band_is_not_rounded_under_autocast():
+    vectors = torch.randn(32, 16, generator=torch.Generator().manual_seed(0)) / 4
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = band_regulariser(vectors)
+    torch.testing.assert_close(rounded, band_regulariser(vectors))

@@ -174,3 +174,33 @@ def test_agreeing_tasks_are_preferred(order):
         values.append((meta_step(model, train, test, step_size=0.1, order=order) - plain).item())
     assert values[0] == pytest.approx(-0.1)
     assert values[1] == pytest.approx(-0.05)
+
+
+class _Noted(torch.autograd.Function):
+    """The identity; notes whether its backward pass runs under autocast."""
+
+    seen: list[bool] = []
+
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        _Noted.seen.append(torch.is_autocast_enabled("cpu"))
+        return gradient
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_inner_backward_pass_is_outside_autocast(order):
+    model = torch.nn.Linear(2, 2)
+    _Noted.seen.clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        meta_step(
+            model,
+            lambda it: _Noted.apply(it(torch.ones(1, 2))).float().square().sum(),
+            lambda it: it(torch.ones(1, 2)).float().sum(),
+            step_size=0.1,
+            order=order,
+        )
+    assert _Noted.seen == [False]

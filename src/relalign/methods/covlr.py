@@ -7,7 +7,7 @@
 
 The abstract announces the meta step, the released code has none: `meta_order: none` is that code's plain sum, and
 the step is rebuilt after MetaAlign, from which the code took its remnants. MetaAlign swaps the roles every other
-step; `swap_roles` draws the share of swapped steps, which needs no counter that a resumed run would have to keep.
+step; `swap_roles` is the chance of a swap, so that .5 alternates on average, without a counter to be resumed.
 Relations are those of the strong modality's frozen encoder (text, as released; the caption as it was before
 `caption_mixing`), kept by the vectors that are searched later (`relation_of: embedding`) or, to the letter of the
 released code, by the fused vectors. Masked language modelling and masked patch regression need encoders that are
@@ -19,7 +19,12 @@ al., arXiv 1503.02531, section 2), and none of the three grows with the batch, s
 512 pairs of Flickr8k the default 100 gives the text tower a gradient 0.3 ("distance"), 0.5 ("cosine") and 0.6
 ("cluster") times ITC's, at the start as after a few epochs. The released weight, 10 on the KL over the batch size
 of 21 a device, is 0.48 here, a 210th: 0.0015 times ITC's gradient (0.002 with 21 pairs), which constrains nothing.
-`band_weight` is of the mean over pairs; the released 0.001 of their sum over 21 x 21 is 0.44.
+`band_weight` is of the mean over pairs; the released 0.001 of their sum over 21 x 21 is 0.44. The released weight
+of consistency is 10, and its matching is `listwise`; the defaults here are 1 and the binary loss of the baseline,
+so that what differs from the baseline is CoVLR's own.
+
+The two passes of a meta step drop the same units of the towers and of one fusion layer; between more layers, whose
+tokens are as many as the longest caption of a pass, dropout is drawn anew.
 """
 
 from collections.abc import Callable, Iterator
@@ -91,6 +96,11 @@ class CovlrMethod(TrainedMethod):
         )
         return {train: values[train], test: total - values[train]}
 
+    @property
+    def captions(self) -> int:
+        """The second view of consistency is a third caption: the first view is mixed with the second caption."""
+        return 3
+
     def _is_fast(self, name: str) -> bool:
         return name.startswith(_FAST[self.settings.fast])
 
@@ -136,7 +146,7 @@ class CovlrMethod(TrainedMethod):
         if fused is not None and settings.consistency_weight > 0:
             pairs = torch.arange(len(fused.pooled), device=fused.pooled.device)
             with _dropout_of_its_own(seed, pairs.device):
-                other = self.backbone.encode_text(batch.other_text.take(pairs))
+                other = self.backbone.encode_text(batch.further_texts[0].take(pairs))
                 again = self.backbone.fuse(image.take(pairs), other)
             consistency = nt_xent_loss(fused.pooled, again.pooled, temperature=settings.consistency_temperature)
             band = settings.band_weight * band_regulariser(fused.pooled) / len(pairs) ** 2

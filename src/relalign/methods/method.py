@@ -36,6 +36,10 @@ class TrainedMethod(nn.Module, ABC):
         """How many captions of each image a batch must hold, from two on."""
         return 2
 
+    def project(self) -> None:
+        """Bring parameters that an update took beyond their bounds back to them; called after every update."""
+        self.backbone.project()
+
     def scalars(self) -> dict[str, float]:
         """Learned scalars worth watching, logged every epoch."""
         return {"temperature": self.backbone.temperature.item()}

@@ -7,8 +7,8 @@ IIC and TTC pull each embedding to its own modality's frozen teacher (contrastiv
 the structure terms compare relations with E = mix * text teacher's + (1 - mix) * image teacher's. The teachers are
 the frozen encoders' pooled vectors of the same rows, the caption's as it was before `caption_mixing`. Stage 1 is
 the first `stage_one` of training: the released code instead loads a checkpoint of a first run with a schedule of
-its own. `relations` may add the embeddings' relations within ("image", "text") and between ("cross") modalities to
-the released ones of fused vectors.
+its own. The structure terms are the mean over `relations`: those of fused vectors, as released, and of embeddings
+within ("image", "text") and between ("cross") modalities.
 
 Degenerate directions (see `StructureLoss`): the mix is learned but bounded, `mix_bound: none` being the released
 behaviour; the second temperature only scales the structure terms, so that learning it, as released, is learning to
@@ -27,7 +27,7 @@ from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matc
 from relalign.objectives.contrastive import one_way_contrastive_loss
 from relalign.objectives.distillation import StructureLoss, relation_structure_loss
 from relalign.objectives.similarity import cosine_matrix
-from relalign.params import Rebalanced
+from relalign.params import TEMPERATURES, Rebalanced
 
 
 class RebalancedMethod(TrainedMethod):
@@ -55,25 +55,30 @@ class RebalancedMethod(TrainedMethod):
     def mix(self) -> Tensor:
         """Share of the text teacher in E."""
         raw: Tensor = self.raw_mix
-        if self.settings.mix_bound == "sigmoid":
-            return raw.sigmoid()
-        if self.settings.mix_bound == "clamp":
-            return _clamped(raw, 0.0, 1.0)
-        return raw
+        return raw.sigmoid() if self.settings.mix_bound == "sigmoid" else raw
 
     @property
     def structure_temperature(self) -> Tensor:
         """The second temperature, within [0.01, 1] if it is learned."""
         log: Tensor = self.log_structure_temperature
-        if self.settings.learn_structure_temperature:
-            log = _clamped(log, math.log(0.01), 0.0)
         return log.exp()
 
-    def scalars(self) -> dict[str, float]:
-        """Also the second temperature and the mix, with how far the latter is outside its clamp."""
-        learned = {"mix": self.mix.item(), "structure_temperature": self.structure_temperature.item()}
+    @torch.no_grad()
+    def project(self) -> None:
+        """Also the mix into [0, 1], if it is clamped, and the second temperature.
+
+        Only so do they come back: outside, the term that draws the mix back in has no gradient at a clamped value,
+        while another one drives it on.
+        """
+        super().project()
         if self.settings.mix_bound == "clamp":
-            learned["raw_mix"] = self.raw_mix.item()
+            self.raw_mix.clamp_(0.0, 1.0)
+        if self.settings.learn_structure_temperature:
+            self.log_structure_temperature.clamp_(*(math.log(bound) for bound in TEMPERATURES))
+
+    def scalars(self) -> dict[str, float]:
+        """Also the second temperature and the mix."""
+        learned = {"mix": self.mix.item(), "structure_temperature": self.structure_temperature.item()}
         return super().scalars() | learned
 
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
@@ -135,8 +140,3 @@ class RebalancedMethod(TrainedMethod):
             distance=self.settings.distance,
             weights=(1 - cosine_matrix(texts, texts)).clamp(min=0),
         )
-
-
-def _clamped(raw: Tensor, low: float, high: float) -> Tensor:
-    """`raw` within bounds, with its whole gradient, so that a parameter outside them can come back inside."""
-    return raw + (raw.clamp(low, high) - raw).detach()

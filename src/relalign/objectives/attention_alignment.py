@@ -2,16 +2,20 @@
 
 `ll` (n x n) is word-word attention, `vv` (m x m) region-region, `lv` (n x m) and `vl` (m x n) the two across;
 every row of a real token sums to 1. All take one pair, or a padded batch of pairs (a leading dimension) with masks
-of the real tokens. Results are means over pairs, or with `per_pair` one value a pair. The anchor is the modality
-whose own attention is compared with what the other's says through the links between them.
+of the real tokens; entries of padding are 0. Results are means over pairs, or with `per_pair` one value a pair.
+The anchor is the modality whose own attention is compared with what the other's says through the links between
+them.
 """
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from relalign.objectives.similarity import at_least_float32
 
 Anchor = Literal["text", "image"]
 Words = Float[Tensor, "*pair text text"]
@@ -69,7 +73,7 @@ def distributed(
     """
     own, _, rows = _roles(ll, vv, anchor, text_mask, image_mask)
     there, back = (lv, vl) if anchor == "text" else (vl, lv)
-    trip = there @ back
+    trip = _product(there, back)
     trip = trip if trip.ndim == 3 else trip[None]
     return _reduce(_symmetric_kl(own, trip, rows, lambda p: (p + _SMALLEST).log()), ll.ndim, per_pair)
 
@@ -91,7 +95,7 @@ def soft(
     own, other, rows = _roles(ll, vv, anchor, text_mask, image_mask)
     links = cross.detach() if cross.ndim == 3 else cross.detach()[None]
     other = other if other.ndim == 3 else other[None]
-    counterpart = _softmax(links @ other @ links.transpose(1, 2), rows)
+    counterpart = _softmax(_product(links, other, links.transpose(1, 2)), rows)
     distance = _symmetric_kl(_softmax(own, rows), counterpart, rows, lambda p: p.clamp(min=_SMALLEST).log())
     return _reduce(distance, ll.ndim, per_pair)
 
@@ -105,6 +109,12 @@ def _roles(
     if own.ndim == 3:
         return own, other, rows
     return own[None], other, rows[None]
+
+
+def _product(*blocks: Tensor) -> Tensor:
+    """Their matrix product, not rounded to bfloat16: rows near uniform differ by less than its steps."""
+    with torch.autocast(blocks[0].device.type, enabled=False):
+        return reduce(torch.matmul, map(at_least_float32, blocks))
 
 
 def _softmax(block: Tensor, rows: Tensor) -> Tensor:

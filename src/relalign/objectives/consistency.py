@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from relalign.objectives.similarity import cosine_matrix
+from relalign.objectives.similarity import at_least_float32, cosine_matrix
 
 
 def nt_xent_loss(
@@ -29,8 +29,12 @@ def band_regulariser(
 ) -> Float[Tensor, ""]:
     """Sum over ordered pairs, an item with itself included, of `|min((s - low)(s - high), 0)|`.
 
-    `s` is the raw inner product. It is positive inside (low, high) only and so pushes items to be either
-    alike or unlike; CoVLR weighs it 0.001 within its consistency loss.
+    `s` is the raw inner product, in float32 at least: bfloat16's steps are as wide as the band. It is positive
+    inside (low, high) only and so pushes items to be either alike or unlike; CoVLR weighs it 0.001 within its
+    consistency loss. Vectors that a LayerNorm made, as there, have products of the order of their width: few pairs
+    are in the band at a time, and its gradient comes in jumps.
     """
-    similarity = vectors @ vectors.T
+    with torch.autocast(vectors.device.type, enabled=False):
+        vectors = at_least_float32(vectors)
+        similarity = vectors @ vectors.T
     return ((similarity - low) * (similarity - high)).clamp(max=0).abs().sum()

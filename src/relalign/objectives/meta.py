@@ -39,7 +39,7 @@ def meta_step(
     size 0 is the plain sum of the losses.
 
     Dropout drops the same units in both passes: the second replays the global random generators from where the
-    first began, and they are left where the first ended.
+    first began, and they are left where the first ended. The tasks must then draw in the same shapes.
 
     Example: tr = te = theta^2 / 2 at theta = 1, step size 0.1: value 0.905, gradient 1.9 (first), 1.81 (second).
     """
@@ -49,9 +49,11 @@ def meta_step(
     # The fused attention kernels have no second derivative.
     with sdpa_kernel(SDPBackend.MATH) if order == "second" else nullcontext():
         train_loss = meta_train(model)
-        gradients = torch.autograd.grad(
-            train_loss, list(parameters.values()), create_graph=order == "second", allow_unused=True
-        )
+        # A backward pass under autocast would round what the forward pass kept in float32.
+        with torch.autocast(train_loss.device.type, enabled=False):
+            gradients = torch.autograd.grad(
+                train_loss, list(parameters.values()), create_graph=order == "second", allow_unused=True
+            )
         used = {name: g for name, g in zip(parameters, gradients, strict=True) if g is not None}
         moved = {name: parameters[name] - step_size * g for name, g in used.items() if fast(name)}
         with torch.random.fork_rng(devices):
