@@ -92,6 +92,8 @@ def _write_history(run, variant, skill, random):
         history["val/isd/distributed"] = 1 - 0.1 * epochs + 0.01 * random.random(6)
     if variant == "rebalanced":
         history["mix"] = [np.nan, *np.linspace(0.5, 0.6 + 0.01 * random.random(), 5)]
+    if variant == "consensus":
+        history["image_trust"] = [np.nan, *np.linspace(0.5, 0.3, 5)]
     (run / "model").mkdir(parents=True)
     history.to_csv(run / "model/history.csv", index=False)
 

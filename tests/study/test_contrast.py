@@ -9,7 +9,7 @@ from scipy.stats import spearmanr, ttest_1samp
 from relalign.metrics.resampling import draw_weights
 from relalign.metrics.significance import sign_flip_test
 from relalign.paired import read_run, summarise
-from relalign.study.contrast import contrast, over_points, over_seeds
+from relalign.study.contrast import contrast, correlations_over_seeds, over_points, over_seeds
 from tests.runs_on_disk import QUICK, random_embeddings, write_evaluated_run
 
 SEEDS = 3
@@ -102,6 +102,15 @@ def test_over_seeds_is_a_t_test():
 def test_seeds_without_spread_fall_back_to_the_sign_test():
     assert over_seeds([-1.0] * 3, 0.95).p == 0.25
     assert over_seeds([0.0] * 3, 0.95).p == 1.0
+
+
+@pytest.mark.parametrize("last", [-1.0, -0.9999999999999998, -0.8])
+def test_five_correlations_that_agree_are_one_in_sixteen_however_alike_they_are(last):
+    settings = QUICK.model_copy(update={"permutations": 9999})
+    found = correlations_over_seeds([-1.0] * 4 + [last], settings)
+    assert found.p == pytest.approx(1 / 16, abs=0.01)
+    assert found.low >= -1
+    assert (found.difference, found.seeds) == (pytest.approx((-4 + last) / 5), 5)
 
 
 def test_over_points_is_spearman_with_the_exact_chance_of_few_points():

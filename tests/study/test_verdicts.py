@@ -60,8 +60,17 @@ def test_margins_are_those_of_the_metric_and_none_for_correlations_and_mixes():
     margins = {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01}
     for claim, metric in product(all_claims(), ("rsum", RERANKED, "i2i/ndcg@10", MEAN_NDCG, *ISD)):
         family = next(family for family in margins if family in metric)
-        expected = margins[family] if claim.test in ("difference", "growth") else 0.0
+        expected = margins[family] if claim.test in ("difference", "growth") else None
         assert claim.margin(metric, margins) == expected
+
+
+def test_without_a_margin_only_significance_and_any_loss_decide():
+    shown, hidden = Contrast(0.5, 0.2, 0.8, SURE), Contrast(-0.5, -0.8, -0.2, UNSURE)
+    assert verdict(hidden, UNSURE, None, "higher") == I
+    assert verdict(shown, SURE, None, "higher") == R
+    assert verdict(shown, UNSURE, None, "kept") == R
+    assert verdict(hidden, UNSURE, None, "kept") == N
+    assert not below(shown, None, "higher")
 
 
 def test_no_claim_is_stated_twice():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from relalign.report.comparison_table import LEVEL
@@ -40,16 +41,30 @@ class Claim:
     corrupted: Modality = "image"
     outcome: str = RSUM
 
-    def margin(self, metric: str, margins: Mapping[str, float]) -> float:
-        """The smallest difference of a metric worth having; 0 for what study.yaml gives none for."""
+    def margin(self, metric: str, margins: Mapping[str, float]) -> float | None:
+        """The smallest difference of a metric worth having; None for correlations and mixes, or if none is set."""
         if self.test not in ("difference", "growth"):
-            return 0.0
-        return next((value for family, value in margins.items() if family in metric), 0.0)
+            return None
+        return next((value for family, value in margins.items() if family in metric), None)
 
 
 def all_claims() -> list[Claim]:
     """Every claim that is tested, in the order in which they are reported."""
-    return [*_covlr(), *_rebalanced(), *_iais(), *_ours()]
+    return [*_premise(), *_covlr(), *_rebalanced(), *_iais(), *_ours()]
+
+
+def _premise() -> list[Claim]:
+    return [
+        Claim(
+            "all three",
+            f"matching alone loses relations among {these} that its start had",
+            "contrastive",
+            (one,),
+            ("cca",),
+            "lower",
+        )
+        for one, these in ((I2I, "images"), (T2T, "texts"))
+    ]
 
 
 def _covlr() -> list[Claim]:
@@ -93,8 +108,9 @@ def _covlr() -> list[Claim]:
         )
         for strong in ("image", "both")
     ]
-    for words, suffix in TRIES:
-        paper, name, reference = f"CoVLR ({words})", f"covlr-{suffix}", (f"contrastive-{suffix}",)
+    others = [(words, f"covlr-{suffix}", (f"contrastive-{suffix}",)) for words, suffix in TRIES]
+    for words, name, reference in [("released loss and weights", "covlr-released", ("contrastive",)), *others]:
+        paper = f"CoVLR ({words})"
         made += [
             Claim(paper, "keeps relations among images better than matching alone", name, (I2I,), reference),
             Claim(paper, "keeps relations among texts better than matching alone", name, (T2T,), reference),
@@ -157,21 +173,10 @@ def _rebalanced() -> list[Claim]:
 
 
 def _iais() -> list[Claim]:
-    paper, made = "IAIS", []
-    for reference, than in (("iais-off", "without it"), ("contrastive", "of the baseline")):
-        made += [
-            Claim(
-                paper,
-                f"lowers the attention distance (ISD) below that {than}",
-                "iais",
-                (isd,),
-                (reference,),
-                "lower",
-            )
-            for isd in ISD
-        ]
-    for reference, than in (("iais-off", "than without it"), ("contrastive", "than the baseline")):
-        made.append(Claim(paper, f"re-ranks better {than}", "iais", (RERANKED,), (reference,)))
+    lowers, better = "lowers the attention distance (ISD) below that without it", "re-ranks better than without it"
+    paper, off = "IAIS", ("iais-off",)
+    made = [Claim(paper, lowers, "iais", (isd,), off, "lower") for isd in ISD]
+    made.append(Claim(paper, better, "iais", (RERANKED,), off))
     made += [
         Claim(
             f"IAIS ({words})",
@@ -182,11 +187,15 @@ def _iais() -> list[Claim]:
         )
         for words, suffix in TRIES
     ]
-    deep, off = "IAIS (deeper fusion)", ("iais-deep-off",)
-    made += [
-        Claim(deep, "lowers the attention distance (ISD) below that without it", "iais-deep", ISD, off, "lower"),
-        Claim(deep, "re-ranks better than without it", "iais-deep", (RERANKED,), off),
-    ]
+    for words, name in (
+        ("deeper fusion", "iais-deep"),
+        ("the paper's ranking task", "iais-ranking"),
+        ("eight times the updates", "iais-more-steps"),
+    ):
+        made += [
+            Claim(f"IAIS ({words})", lowers, name, ISD, (f"{name}-off",), "lower"),
+            Claim(f"IAIS ({words})", better, name, (RERANKED,), (f"{name}-off",)),
+        ]
     made += [
         Claim(
             paper,
@@ -226,7 +235,27 @@ def _ours() -> list[Claim]:
             three,
             (rival,),
         )
+        for rival in (*rivals, "cca")
+    ]
+    alike = [
+        Claim(
+            "ours (consensus, one caption a step as the others)",
+            f"ahead of {rival} across and within modalities at once",
+            "consensus-one-caption",
+            three,
+            (rival,),
+        )
         for rival in rivals
+    ]
+    captions = [
+        Claim(
+            "ours (consensus)",
+            f"more captions alone are better than matching alone: {name}",
+            "consensus-captions",
+            (metric,),
+            ("contrastive",),
+        )
+        for metric, name in ((RSUM, "across modalities"), (I2I, "among images"), (T2T, "among texts"))
     ]
     parts = [
         Claim("ours (consensus)", f"{sentence}: {name}", "consensus", (metric,), (without,))
@@ -248,34 +277,41 @@ def _ours() -> list[Claim]:
     ]
     return [
         *each,
+        *alike,
+        *captions,
         *parts,
         *longer,
-        Claim("ours (consensus)", "ahead of all of them in everything at once", "consensus", three, rivals),
+        Claim("ours (consensus)", "ahead of all trained ones in everything at once", "consensus", three, rivals),
     ]
 
 
-def verdict(found: Contrast, p: float, margin: float, kind: Kind) -> str:
+def verdict(found: Contrast, p: float, margin: float | None, kind: Kind) -> str:
     """What a contrast with corrected p-value `p` says of a claim of this kind.
 
     `higher`, `lower`: reproduced if significant in that direction; not reproduced if significant in the other,
-    or if the interval excludes an improvement of `margin`. `kept`: reproduced if the interval excludes a loss of
-    `margin`; not reproduced if it shows one, or a significant loss. `either`: the significant direction, or
-    `equal` if the interval lies within the margin. Otherwise inconclusive.
+    or if the interval excludes an improvement of `margin` (if there is one). `kept`: reproduced if the interval
+    excludes a loss of `margin` (none: any loss), be a smaller one significant or not; otherwise not reproduced if
+    the interval shows such a loss, or a loss is significant. `either`: the significant direction, or `equal` if
+    the interval lies within the margin. Otherwise inconclusive.
     """
     sign = -1 if kind == "lower" else 1
     difference, (low, high) = sign * found.difference, sorted((sign * found.low, sign * found.high))
     significant = p < LEVEL
+    least = margin or 0.0
     if kind == "either":
         if significant:
             return "higher" if difference > 0 else "lower"
-        return "equal" if -margin < low and high < margin else INCONCLUSIVE
-    if low > -margin if kind == "kept" else significant and difference > 0:
+        return "equal" if -least < low and high < least else INCONCLUSIVE
+    if low > -least if kind == "kept" else significant and difference > 0:
         return REPRODUCED
-    if (significant and difference < 0) or high < (-margin if kind == "kept" else margin):
+    excluded = -least if kind == "kept" else -inf if margin is None else margin
+    if (significant and difference < 0) or high < excluded:
         return REFUTED
     return INCONCLUSIVE
 
 
-def below(found: Contrast, margin: float, kind: Kind) -> bool:
+def below(found: Contrast, margin: float | None, kind: Kind) -> bool:
     """Whether the interval shows an improvement to be smaller than one worth having."""
+    if margin is None:
+        return False
     return kind in ("higher", "lower") and (found.high if kind == "higher" else -found.low) < margin

@@ -1,7 +1,7 @@
 """Differences between systems with their uncertainty: over test images, over seeds, over points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from relalign.params import Evaluate
 class Contrast:
     """A difference (or a correlation) with its interval and two-sided p-value.
 
-    `seed_sd` is the standard deviation over seeds of the difference seed by seed; None for one seed.
+    `seeds` is how many seeds it is the mean over (0: it is not over seeds), `seed_sd` the standard deviation over
+    them; None for one seed.
     """
 
     difference: float
@@ -26,6 +27,7 @@ class Contrast:
     high: float
     p: float
     seed_sd: float | None = None
+    seeds: int = 0
 
 
 def contrast(plus: Sequence[System], minus: Sequence[System], metric: str, settings: Evaluate) -> Contrast:
@@ -42,7 +44,8 @@ def contrast(plus: Sequence[System], minus: Sequence[System], metric: str, setti
         np.stack([images], axis=1), permutations=settings.permutations, seed=settings.resampling_seed
     )
     low, high = percentile_interval(np.asarray(estimates), settings.confidence)
-    return Contrast(float(np.mean(seeds)), low, high, float(p[0]), _deviation(np.asarray(seeds)))
+    each = np.asarray(seeds)
+    return Contrast(float(np.mean(each)), low, high, float(p[0]), _deviation(each), len(each))
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> Contrast:
@@ -54,7 +57,20 @@ def over_seeds(values: Sequence[float], confidence: float) -> Contrast:
     error = deviation / len(values) ** 0.5
     reach = float(t.ppf((1 + confidence) / 2, freedom)) * error
     p = 2 * float(t.sf(abs(mean) / error, freedom)) if error > 0 else 2.0**-freedom if mean else 1.0
-    return Contrast(mean, mean - reach, mean + reach, p, deviation)
+    return Contrast(mean, mean - reach, mean + reach, p, deviation, len(values))
+
+
+def correlations_over_seeds(values: Sequence[float], settings: Evaluate) -> Contrast:
+    """The mean of one correlation a seed, from two seeds on, with the sign-flip test over seeds.
+
+    Correlations of few points pile up at 1, where Student's t would take their lack of spread for certainty; five
+    seeds that all agree have p = 1/16. The interval is Student's, within [-1, 1].
+    """
+    found = over_seeds(values, settings.confidence)
+    p = sign_flip_test(
+        np.array(values)[:, None], permutations=settings.permutations, seed=settings.resampling_seed
+    )
+    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0), p=float(p[0]))
 
 
 def over_points(first: Sequence[float], second: Sequence[float], settings: Evaluate) -> Contrast:

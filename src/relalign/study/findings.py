@@ -68,7 +68,7 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
     )
     trials = len(next(iter(search.trials.values()), []))
     margins = ", ".join(f"{number(value)} for {name}" for name, value in study.margin.items())
-    training = training_of(params, study)
+    training, evaluate = training_of(params, study), evaluate_of(params, study)
     budget = f"{training.epochs} epochs in batches of {training.batch_size}, {training.precision}"
     sweep = study.sweep
     rates = ", ".join(number(rate) for rate in sweep.rates)
@@ -79,13 +79,13 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
         - **Data**: {sizes}.
         - **Tuning**: {trials} trials for each method (seed {search.seed}), each a change to its section of
           params.yaml, measured on the validation split. The trial with the highest mean recall plus mean
-          single-modal nDCG@10 was taken. All that was tried is [below](#tuning). Ablations have the settings of
-          their method but for [what they change](#variants).
+          single-modal nDCG@10 was taken, which sees neither re-ranking nor ISD. All that was tried is
+          [below](#tuning). Ablations have the settings of their method but for [what they change](#variants).
         - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
           alike ({budget}), but for those that have [their own budget or fewer seeds](#variants); the first
-          {evaluate_of(params, study).rerank_depth} candidates are re-ranked by fusion (only "re-ranked" numbers
-          use it). All methods are selected from the same epochs, those after
-          {tables.percent(training.select_from)} of the training.
+          {evaluate.rerank_depth} candidates are re-ranked by fusion (only "re-ranked" numbers use it). Fusion, and
+          with it ISD, is computed in {evaluate.precision}. All methods are selected from the same epochs, those
+          after {tables.percent(training.select_from)} of the training.
         - **Poor data** ({_list(sweep.datasets)}): {kinds}, at rates {rates}, in all splits; seeds
           {_list(sweep.seeds)}, variants {_list(sweep.variants)}. Relevance is that of the clean captions.
         - **Intervals**: {tables.percent(settings.confidence)}, percentile bootstrap over test images
@@ -94,16 +94,20 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
         - **sd over seeds** (after ±) answers another question: how much it changes from training to training. For
           a difference it is that of the differences seed by seed.
         - **Tests**: paired permutation tests that flip the signs of images' differences ({settings.permutations}
-          patterns); for the growth of a gain, of differences of differences. Learned mixes and correlations over
-          epochs have no share of an image: there seeds are the sample (Student's t). Correlations over variants:
-          permutations of the points. p-values are Holm's over all claims tested on a dataset.
-        - **Verdicts**: *reproduced* if in the claimed direction with p < {LEVEL}; "without loss" if the interval
-          excludes a loss of the margin (p is that of any difference). *Not reproduced* if significant in the
-          other direction, or if the interval excludes an improvement of the margin. Otherwise *inconclusive*.
-          Margins, the smallest difference worth having: {margins}; none for mixes and correlations. "Below the
-          margin" marks what is reproduced but shown to be smaller than that. A claim of several comparisons
-          needs all of them (intersection-union); its p is the largest of theirs. Comparisons without a claimed
-          direction end as *higher*, *lower*, *equal* (the interval lies within the margin) or *inconclusive*.
+          patterns); for the growth of a gain, of differences of differences. They do not see how trainings differ:
+          with two seeds, read the sd over seeds beside p. Learned mixes and correlations over epochs have no share
+          of an image: there seeds are the sample (mixes: Student's t; correlations: flips of their signs, with
+          which five seeds cannot be significant). Correlations over variants: permutations of the points.
+          p-values are Holm's over all claims tested on a dataset; intervals are not corrected, and neither is a
+          verdict that rests on one.
+        - **Verdicts**: *reproduced* if in the claimed direction with p < {LEVEL}. *Not reproduced* if significant
+          in the other direction, or if the interval excludes an improvement of the margin. Otherwise
+          *inconclusive*. "Without loss" is *reproduced* if the interval excludes a loss of the margin, be a
+          smaller one significant or not (p is that of any difference). Margins, the smallest difference worth
+          having: {margins}; none for mixes and correlations. "Below the margin" marks what is reproduced but
+          shown to be smaller than that. A claim of several comparisons needs all of them (intersection-union);
+          its p is the largest of theirs. Comparisons without a claimed direction end as *higher*, *lower*, *equal*
+          (the interval lies within the margin) or *inconclusive*.
     """)
 
 
@@ -124,12 +128,16 @@ def _dataset(results: Results, findings: list[Finding], pictures: set[str]) -> s
         f"### {dataset}: attention distance and retrieval",
         _text("""
             Variants with a model or budget of their own are left out, as retrieval and distance both change with
-            those. Points are not independent: variants are ablations of each other, epochs of one training follow
-            each other, so these intervals are too narrow. Over epochs both numbers change with training anyway: a
-            correlation there does not say that one brings about the other, and means little unless it is stronger
-            with the alignment than without it.
+            those. Points are not independent, as variants are ablations of each other: these intervals are too
+            narrow.
         """),
         tables.correlation_table(results),
+        _text("""
+            Over the epochs of a training (Spearman's correlation with Rsum on validation; mean over seeds, and the
+            lowest and highest), both numbers change anyway: it does not say that one brings about the other, and
+            means little unless it is stronger with the alignment than without it.
+        """),
+        tables.epochs_table(results),
         _picture(f"{dataset}-isd", pictures),
         _picture(f"{dataset}-epochs", pictures),
     ]

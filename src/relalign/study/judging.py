@@ -8,7 +8,7 @@ import numpy as np
 
 from relalign.metrics.significance import holm
 from relalign.study.claims import INCONCLUSIVE, NOT_RUN, REFUTED, RSUM, Claim, all_claims, below, verdict
-from relalign.study.contrast import Contrast, contrast, over_points, over_seeds
+from relalign.study.contrast import Contrast, contrast, correlations_over_seeds, over_points, over_seeds
 from relalign.study.results import NotRunError, Results, Where
 from relalign.study.settings import CLEAN, Study
 
@@ -52,12 +52,13 @@ def judge_claims(results: Results) -> list[Finding]:
     return [
         Finding(claim, NOT_RUN, missing=parts)
         if isinstance(parts, str)
-        else _judge(claim, parts, next(corrected), results.study)
+        else judge(claim, parts, next(corrected), results.study)
         for claim, parts in zip(all_claims(), measured, strict=True)
     ]
 
 
-def _judge(claim: Claim, parts: Sequence[Part], p: float, study: Study) -> Finding:
+def judge(claim: Claim, parts: Sequence[Part], p: float, study: Study) -> Finding:
+    """The verdict on a claim with corrected p-value `p`; of parts that differ, one refuted refutes it."""
     judged = []
     for part in parts:
         margin = claim.margin(part.metric, study.margin)
@@ -106,13 +107,9 @@ def _mix(claim: Claim, results: Results) -> Contrast:
     results.systems(*wheres)
     shares = [[results.text_share(where, seed) for where in wheres] for seed in results.seeds(*wheres)]
     changes = [poor - clean for poor, clean in shares if poor is not None and clean is not None]
-    return _several(changes, results)
-
-
-def _several(values: Sequence[float], results: Results) -> Contrast:
-    if len(values) < 2:
+    if len(changes) < 2:
         raise NotRunError("a second seed")
-    return over_seeds(values, results.params.evaluate.confidence)
+    return over_seeds(changes, results.params.evaluate.confidence)
 
 
 def variant_points(metric: str, outcome: str, results: Results) -> dict[str, tuple[float, float]]:
@@ -150,4 +147,7 @@ def _over_checkpoints(claim: Claim, metric: str, results: Results) -> Contrast:
         over_points(*checkpoint_points(metric, claim.variant, seed, results), results.params.evaluate).difference
         for seed in results.seeds(where)
     ]
-    return _several([value for value in found if not np.isnan(value)], results)
+    known = [value for value in found if not np.isnan(value)]
+    if len(known) < 2:
+        raise NotRunError("a second seed")
+    return correlations_over_seeds(known, results.params.evaluate)

@@ -86,7 +86,7 @@ def claims_table(findings: Sequence[Finding], confidence: float) -> str:
         if not finding.parts:
             metrics = ", ".join(NAMES[metric] for metric in claim.metrics)
             against = ", ".join(map(_code, claim.references))
-            rows.append([*head, metrics, against, NOTHING, NOTHING, NOTHING, NOTHING, _verdict(finding)])
+            rows.append([*head, metrics, against, *[NOTHING] * 5, _verdict(finding)])
         for part in finding.parts:
             last = [p_text(finding.p), _verdict(finding)] if part is finding.parts[0] else ["", ""]
             metric = NAMES[part.metric]
@@ -95,8 +95,11 @@ def claims_table(findings: Sequence[Finding], confidence: float) -> str:
             against = _code(part.reference)
             if claim.test in ("growth", "mix"):
                 against = f"{against}; poor {POOR[claim.corrupted]} against clean".removeprefix(f"{NOTHING}; ")
-            rows.append([*head, metric, against, *_contrast(part), *last])
-    head = ["", "variant", "number", "against", "difference", percent(confidence) + " interval", "sd over seeds"]
+            difference, interval, spread = _contrast(part)
+            seeds = str(part.contrast.seeds or NOTHING)
+            rows.append([*head, metric, against, seeds, difference, interval, spread, *last])
+    head = ["", "variant", "number", "against", "seeds", "difference"]
+    head += [percent(confidence) + " interval", "sd over seeds"]
     return markdown([*head, "p (Holm)", "verdict"], rows)
 
 
@@ -131,23 +134,41 @@ def sweep_table(results: Results) -> str:
 
 
 def correlation_table(results: Results) -> str:
-    """How ISD goes with retrieval: over variants, and over the epochs of each run with alignment or without."""
+    """How ISD goes with retrieval over variants."""
     confidence, rows = results.params.evaluate.confidence, []
     for metric in ISD:
         for outcome in (RSUM, RERANKED):
             points = list(variant_points(metric, outcome, results).values())
             found = correlation(*np.array(points).reshape(-1, 2).T, confidence=confidence)
-            rows.append(["variants", NAMES[metric], f"{NAMES[outcome]}, test", *_correlation(found)])
-    for name, variant in results.study.variants.items():
-        for metric in ISD if variant.of == "iais" else ():
-            for seed in results.seeds((name, CLEAN)):
-                x, y = checkpoint_points(metric, name, seed, results)
-                found = correlation(np.array(x), np.array(y), confidence=confidence)
-                rows.append(
-                    [f"epochs of `{name}`, seed {seed}", NAMES[metric], "Rsum, validation", *_correlation(found)]
-                )
+            rows.append([NAMES[metric], f"{NAMES[outcome]}, test", *_correlation(found)])
     kinds = [f"{kind} ({percent(confidence)} interval)" for kind in ("Pearson", "Spearman")]
-    return markdown(["over", "ISD", "retrieval", "points", *kinds], rows)
+    return markdown(["ISD", "retrieval", "variants", *kinds], rows)
+
+
+def epochs_table(results: Results) -> str:
+    """How ISD goes with Rsum on validation over the epochs of a training: a row a variant, over its seeds."""
+    rows = []
+    for name in results.variants():
+        runs = {
+            metric: [checkpoint_points(metric, name, seed, results) for seed in results.seeds((name, CLEAN))]
+            for metric in ISD
+        }
+        found = {
+            metric: [correlation(np.array(x), np.array(y)).spearman for x, y in points if x]
+            for metric, points in runs.items()
+        }
+        if any(found.values()):
+            epochs = {len(x) for points in runs.values() for x, _ in points if x}
+            count = str(len(found[ISD[0]]))
+            rows.append([f"`{name}`", count, _plain(sorted(epochs)), *map(_mean_and_range, found.values())])
+    return markdown(["variant", "seeds", "epochs", *(NAMES[metric] for metric in ISD)], rows)
+
+
+def _mean_and_range(values: Sequence[float]) -> str:
+    known = [value for value in values if not np.isnan(value)]
+    if not known:
+        return NOTHING
+    return f"{signed(float(np.mean(known)))} ({signed(min(known))} to {signed(max(known))})"
 
 
 def search_table(results: Results) -> str:
