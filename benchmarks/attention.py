@@ -1,6 +1,6 @@
 """How flat attention is: the entropy of its rows relative to that of uniform ones, over matching test pairs.
 
-`python -m benchmarks.attention results/openmoji/iais/seed0/model ...`, after a run of the pipeline or of the study;
+`python -m benchmarks.attention results/openmoji/iais/seed0/model ...`, after a run of the pipeline or the study;
 a row a model, 1 is uniform. The attention distance (ISD) of uniform attention is 0: read one beside the other.
 """
 
