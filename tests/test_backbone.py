@@ -95,15 +95,22 @@ def test_each_block_has_its_own_softmax_of_the_last_layer(backbone: Backbone, si
     head_width = 8 // 2
     for pair, length in enumerate([5, 2, 1]):
         words, regions = range(1, 1 + length), range(6, 6 + 9)
-        for i, word in enumerate(words):
-            expected = torch.zeros(9)
-            for head in range(2):
-                part = slice(head * head_width, (head + 1) * head_width)
-                scores = torch.stack(
-                    [query[pair, word, part] @ key[pair, region, part] / head_width**0.5 for region in regions]
-                )
-                expected += scores.softmax(0) / 2
-            torch.testing.assert_close(blocks.text_image[pair, i], expected)
+        cases = [
+            (blocks.text_text, words, words),
+            (blocks.image_image, regions, regions),
+            (blocks.text_image, words, regions),
+            (blocks.image_text, regions, words),
+        ]
+        for block, rows, columns in cases:
+            for i, row in enumerate(rows):
+                expected = torch.zeros(len(columns))
+                for head in range(2):
+                    part = slice(head * head_width, (head + 1) * head_width)
+                    scores = torch.stack(
+                        [query[pair, row, part] @ key[pair, column, part] / head_width**0.5 for column in columns]
+                    )
+                    expected += scores.softmax(0) / 2
+                torch.testing.assert_close(block[pair, i, : len(columns)], expected)
 
 
 def test_what_is_learned_on_fused_vectors_reaches_the_embeddings(

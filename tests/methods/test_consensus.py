@@ -3,8 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from relalign.objectives.annealing import annealed_weight
 from relalign.objectives.attention_alignment import distributed
-from relalign.objectives.contrastive import contrastive_loss
+from relalign.objectives.consensus import calibrated_relation_kl, calibrated_relations, softened_targets, trust
+from relalign.objectives.contrastive import contrastive_loss, symmetric_cross_entropy
+from relalign.objectives.relation import standardised_rows
+from relalign.objectives.similarity import cosine_matrix, off_diagonal
 from tests.methods.batches import gradients, loss_of, make_batch, make_method
 
 
@@ -37,6 +41,41 @@ def test_all_captions_are_contrasted_with_the_image_and_two_with_each_other(capt
     torch.testing.assert_close(terms["sibling"], 2 * contrastive_loss(*views[:2], temperature=temperature))
 
 
+@pytest.mark.parametrize("term", ["sibling", "image_relation", "text_relation", "matching", "attention"])
+def test_each_weighted_term_scales_with_its_weight(term):
+    once, thrice = (loss_of(make_method("consensus", **{f"{term}_weight": weight})) for weight in (1.0, 3.0))
+    torch.testing.assert_close(thrice, once | {term: 3 * once[term]})
+
+
+@pytest.mark.parametrize("mix", ["consensus", "equal", "text", "image"])
+def test_the_mixed_teachers_soften_the_contrast_and_are_kept_by_both_towers(mix):
+    settings = {"soft_share": 0.3, "sharpness": 2.0, "captions": 2, "sibling_weight": 1.0}
+    weights = {"image_relation_weight": 1.0, "text_relation_weight": 1.0}
+    method, batch = make_method("consensus", mix=mix, **settings, **weights), make_batch()
+    image = method.backbone.encode_image(batch.image).embedding
+    own, other = (method.backbone.encode_text(text).embedding for text in (batch.text, batch.other_text))
+    teachers = [calibrated_relations(s.pooled) for s in (batch.unmixed_text, batch.other_text, batch.image)]
+    fixed = {"equal": (0.25, 0.25, 0.5), "text": (0.5, 0.5, 0.0), "image": (0.0, 0.0, 1.0)}
+    shares = fixed[mix] if mix in fixed else trust(*teachers)
+    relations = standardised_rows(sum(share * each for share, each in zip(shares, teachers, strict=True)))
+    targets = softened_targets(relations, share=0.3, sharpness=2.0)
+
+    def contrast(rows, columns):
+        return symmetric_cross_entropy(cosine_matrix(rows, columns) / method.backbone.temperature, targets)
+
+    def kept(vectors):
+        return calibrated_relation_kl(off_diagonal(cosine_matrix(vectors, vectors)), relations, sharpness=2.0)
+
+    expected = {
+        "contrastive": (contrast(image, own) + contrast(image, other)) / 2,
+        "image_relation": kept(image),
+        "text_relation": (kept(own) + kept(other)) / 2,
+        "sibling": contrast(own, other),
+    }
+    terms = loss_of(method, batch)
+    torch.testing.assert_close({name: terms[name] for name in expected}, expected)
+
+
 @pytest.mark.parametrize("side", ["image", "text"])
 def test_each_relation_term_reaches_its_own_tower_only(side):
     method = make_method("consensus", text_relation_weight=0.5)
@@ -44,15 +83,16 @@ def test_each_relation_term_reaches_its_own_tower_only(side):
     assert {name.split(".")[1] for name in found} == {side}
 
 
-def test_attention_is_the_distributed_distance_grown_exponentially():
+@pytest.mark.parametrize("progress", [0.5, 1.0])
+def test_attention_is_the_distributed_distance_grown_exponentially(progress):
     method, batch = make_method("consensus", attention_weight=3.0), make_batch()
     image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
     a = method.backbone.fuse(image, text, attention=True).attention
     blocks = (a.text_text, a.image_image, a.text_image, a.image_text)
     masks = {"text_mask": a.text_mask, "image_mask": a.image_mask}
     anchored = [distributed(*blocks, anchor=anchor, **masks) for anchor in ("text", "image")]
-    terms = loss_of(method, batch, progress=1.0)
-    torch.testing.assert_close(terms["attention"], 3 * sum(anchored) / 2)
+    expected = 3 * annealed_weight(progress, "exp") * sum(anchored) / 2
+    torch.testing.assert_close(loss_of(method, batch, progress=progress)["attention"], expected)
 
 
 @pytest.mark.parametrize("mix", ["consensus", "equal", "text", "image"])

@@ -5,7 +5,9 @@ import torch
 
 from relalign.batches import Features, TokenTable
 from relalign.objectives.consistency import nt_xent_loss
+from relalign.objectives.matching import listwise_matching_loss, matching_loss
 from relalign.objectives.relation import cluster_kl, cosine_relation_kl, relation_kl
+from relalign.objectives.similarity import off_diagonal
 from tests.methods.batches import gradients, loss_of, make_batch, make_method
 
 RELATIONS = ("distance", "cosine", "cluster")
@@ -97,6 +99,37 @@ def test_swapped_roles_move_the_relations_first():
     assert not torch.isclose(swapped["cross_modal"], unmoved["cross_modal"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_roles_swap_in_their_share_of_the_steps(share):
+    method = make_method("covlr", swap_roles=share, matching_weight=0.0, consistency_weight=0.0)
+    batch, steps = make_batch(size=2), 80
+    swapped = sum(next(iter(loss_of(method, batch, seed=seed))) == "intra_modal" for seed in range(steps))
+    assert swapped / steps == pytest.approx(share, abs=0.1)
+
+
+@pytest.mark.parametrize("term", ["matching", "relation", "consistency"])
+def test_each_weighted_term_scales_with_its_weight(term):
+    once, thrice = (
+        loss_of(make_method("covlr", meta_order="none", **{f"{term}_weight": weight})) for weight in (1.0, 3.0)
+    )
+    torch.testing.assert_close(thrice, once | {term: 3 * once[term]})
+
+
+@pytest.mark.parametrize(("matching", "size"), [("binary", 2), ("listwise", 3)])
+def test_matching_is_the_loss_that_was_asked_for(matching, size):
+    """In so small a batch every other image and every other text is a negative, whatever is drawn."""
+    method, batch = make_method("covlr", meta_order="none", matching=matching), make_batch(size=size)
+    image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
+    rows, columns = torch.cartesian_prod(torch.arange(size), torch.arange(size)).T
+    logits = method.backbone.fuse(image.take(rows), text.take(columns)).matching_logit.view(size, size)
+    positive, negatives = logits.diagonal(), [off_diagonal(side) for side in (logits, logits.T)]
+    if matching == "listwise":
+        expected = sum(listwise_matching_loss(positive, negative) for negative in negatives)
+    else:
+        expected = matching_loss(positive, torch.cat(negatives).flatten())
+    torch.testing.assert_close(loss_of(method, batch)["matching"], expected)
+
+
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_the_strong_modality_alone_feels_the_relation_loss(relation):
     settings = {"meta_order": "none", "consistency_weight": 0.0, "relation": relation, "clusters": 3}
@@ -124,6 +157,23 @@ def test_relation_is_weight_times_squared_temperature_times_the_kl_from_the_unmi
     torch.testing.assert_close(loss_of(method, batch)["relation"], expected)
 
 
+@pytest.mark.parametrize("relation_of", ["embedding", "fused"])
+@pytest.mark.parametrize("strong", ["text", "image", "both"])
+def test_relation_is_the_mean_kl_from_the_strong_modalities_encoders_of_the_same_rows(strong, relation_of):
+    settings = {"strong": strong, "relation_of": relation_of, "relation_weight": 3.0, "matching_pairs": 5}
+    method, batch = make_method("covlr", meta_order="none", **settings), make_batch()
+    rows = torch.arange(5 if relation_of == "fused" else 8)
+    image = method.backbone.encode_image(batch.image).take(rows)
+    text = method.backbone.encode_text(batch.text).take(rows)
+    students = {"image": image.embedding, "text": text.embedding}
+    if relation_of == "fused":
+        students = dict.fromkeys(students, method.backbone.fuse(image, text).pooled)
+    teachers = {"image": batch.image.take(rows).pooled, "text": batch.unmixed_text.take(rows).pooled}
+    sides = ("image", "text") if strong == "both" else (strong,)
+    divergences = [_kl("distance", students[side], teachers[side]) for side in sides]
+    torch.testing.assert_close(loss_of(method, batch)["relation"], 3 * sum(divergences) / len(sides))
+
+
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_a_relations_weight_holds_for_a_batch_of_any_size(relation):
     method = make_method("covlr", meta_order="none", relation=relation, clusters=4)
@@ -132,8 +182,14 @@ def test_a_relations_weight_holds_for_a_batch_of_any_size(relation):
 
 
 def test_consistency_is_that_of_the_fused_pairs_with_their_other_captions_and_the_bands_mean():
-    settings = {"consistency_weight": 3.0, "band_weight": 20.0, "matching_pairs": 5}
+    settings = {
+        "consistency_weight": 3.0,
+        "consistency_temperature": 0.3,
+        "band_weight": 20.0,
+        "matching_pairs": 5,
+    }
     method, batch = make_method("covlr", meta_order="none", **settings), make_batch()
+    assert method.captions == 2 + len(batch.further_texts)
     method.backbone.fusion_norm.weight.data.fill_(0.15)  # inner products within the band
     first = torch.arange(5)
     image = method.backbone.encode_image(batch.image.take(first))
@@ -144,7 +200,7 @@ def test_consistency_is_that_of_the_fused_pairs_with_their_other_captions_and_th
     inner = (own @ own.T).flatten().tolist()
     band = sum(abs(min((s - 0.1) * (s - 0.5), 0)) for s in inner) / len(inner)
     assert band > 1e-3
-    expected = 3 * (nt_xent_loss(own, other, temperature=0.1) + 20 * band)
+    expected = 3 * (nt_xent_loss(own, other, temperature=0.3) + 20 * band)
     torch.testing.assert_close(loss_of(method, batch)["consistency"], expected)
 
 

@@ -1,36 +1,55 @@
-import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from relalign.errors import RelalignError
-from relalign.objectives.attention_alignment import distributed, singular
+from relalign.objectives.annealing import annealed_weight
+from relalign.objectives.attention_alignment import distributed, singular, soft
 from tests.methods.batches import gradients, loss_of, make_batch, make_method
 
-
-def test_alignment_grows_by_the_exponential_schedule_times_lambda():
-    method = make_method("iais", lambda_iais=8.0)
-    early, late = (loss_of(method, progress=progress)["alignment"] for progress in (0.0, 1.0))
-    torch.testing.assert_close(early, late * math.exp(-5))
-    torch.testing.assert_close(loss_of(make_method("iais", lambda_iais=2.0), progress=1.0)["alignment"], late / 4)
+RANKING = {"task": "ranking", "ranking_queries": 2, "ranking_candidates": 8, "ranking_negatives": 3}
 
 
-@pytest.mark.parametrize("alignment", ["singular", "distributed"])
-def test_alignment_is_the_mean_of_both_anchors_over_the_positive_pairs(alignment):
-    method, batch = make_method("iais", alignment=alignment, annealing="constant", lambda_iais=1.0), make_batch()
+@pytest.mark.parametrize("annealing", ["exp", "linear", "log", "constant"])
+def test_alignment_grows_by_its_schedule(annealing):
+    method, whole = (make_method("iais", annealing=schedule) for schedule in (annealing, "constant"))
+    for progress in (0.0, 0.3, 1.0):
+        expected = annealed_weight(progress, annealing) * loss_of(whole)["alignment"]
+        torch.testing.assert_close(loss_of(method, progress=progress)["alignment"], expected)
+
+
+@pytest.mark.parametrize(
+    ("setting", "term", "task"),
+    [
+        ("task_weight", "matching", {}),
+        ("task_weight", "ranking", RANKING),
+        ("lambda_iais", "alignment", {}),
+    ],
+)
+def test_each_weighted_term_scales_with_its_weight(setting, term, task):
+    once, thrice = (loss_of(make_method("iais", **task, **{setting: weight})) for weight in (1.0, 3.0))
+    torch.testing.assert_close(thrice, once | {term: 3 * once[term]})
+
+
+@pytest.mark.parametrize("anchors", [("text",), ("image",), ("text", "image")])
+@pytest.mark.parametrize(
+    ("alignment", "renormalise"),
+    [("singular", False), ("singular", True), ("distributed", False), ("soft", False)],
+)
+def test_alignment_is_the_mean_of_its_anchors_over_the_positive_pairs(alignment, renormalise, anchors):
+    settings = {"alignment": alignment, "renormalise": renormalise, "anchors": anchors}
+    method, batch = make_method("iais", annealing="constant", lambda_iais=1.0, **settings), make_batch()
     image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
     a = method.backbone.fuse(image, text, attention=True).attention
     masks = {"text_mask": a.text_mask, "image_mask": a.image_mask}
+    across = {"text": (a.text_image,), "image": (a.image_text,)}
+    distance = soft if alignment == "soft" else partial(singular, renormalise=renormalise)
     if alignment == "distributed":
-        blocks = (a.text_text, a.image_image, a.text_image, a.image_text)
-        anchored = [distributed(*blocks, anchor=anchor, **masks) for anchor in ("text", "image")]
-    else:
-        anchored = [
-            singular(a.text_text, a.image_image, cross, anchor=anchor, **masks)
-            for anchor, cross in (("text", a.text_image), ("image", a.image_text))
-        ]
-    torch.testing.assert_close(loss_of(method, batch)["alignment"], sum(anchored) / 2)
+        across, distance = dict.fromkeys(across, (a.text_image, a.image_text)), distributed
+    anchored = [distance(a.text_text, a.image_image, *across[side], anchor=side, **masks) for side in anchors]
+    torch.testing.assert_close(loss_of(method, batch)["alignment"], sum(anchored) / len(anchors))
 
 
 @pytest.mark.parametrize(
@@ -43,12 +62,14 @@ def test_every_variant_trains_the_attention_and_the_shared_projection(settings):
     assert found["backbone.to_fusion.text.1.weight"].abs().sum() > 0
 
 
-RANKING = {"task": "ranking", "ranking_queries": 2, "ranking_candidates": 8, "ranking_negatives": 3}
-
-
 @pytest.mark.parametrize(
     ("settings", "negatives"),
-    [({}, 3), ({"ranking_queries": 5, "matching_pairs": 2}, 3), ({"ranking_negatives": 31}, 7)],
+    [
+        ({}, 3),
+        ({"ranking_queries": 5, "matching_pairs": 2}, 3),
+        ({"ranking_negatives": 31}, 7),
+        ({"ranking_margin": 0.4}, 3),
+    ],
 )
 @pytest.mark.parametrize("prefilter", [0, 4])
 def test_ranking_equals_a_loop_over_queries_and_candidates(settings, negatives, prefilter):
@@ -65,13 +86,13 @@ def test_ranking_equals_a_loop_over_queries_and_candidates(settings, negatives, 
         rows = torch.tensor([i]), torch.tensor([t])
         return method.backbone.fuse(image.take(rows[0]), text.take(rows[1])).matching_logit.sigmoid().item()
 
-    losses = []
+    losses, margin = [], settings.get("ranking_margin", 0.2)
     for query in range(method.settings.ranking_queries):
         others = [j for j in range(8) if j != query]
         for pairs in ([(query, j) for j in others], [(j, query) for j in others]):
             kept = sorted(pairs, key=lambda pair: -similarity[pair[0]][pair[1]])[: prefilter or None]
             hardest = sorted((score(*pair) for pair in kept), reverse=True)[:negatives]
-            losses += [max(0.0, 0.2 + negative - score(query, query)) for negative in hardest]
+            losses += [max(0.0, margin + negative - score(query, query)) for negative in hardest]
     assert value.item() == pytest.approx(sum(losses) / len(losses), abs=1e-5)
 
 

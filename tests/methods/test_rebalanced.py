@@ -26,11 +26,28 @@ def test_two_terms_in_stage_one_and_seven_in_stage_two():
     assert set(loss_of(method, progress=0.4)) == SEVEN
 
 
+@pytest.mark.parametrize("term", sorted(SEVEN))
+def test_each_term_scales_with_its_weight(term):
+    once, thrice = (loss_of(make_method("rebalanced", **{f"{term}_weight": weight})) for weight in (1.0, 3.0))
+    torch.testing.assert_close(thrice, once | {term: 3 * once[term]})
+
+
 def test_teacher_terms_reach_only_the_mix_and_the_second_temperature():
     method = make_method("rebalanced", learn_structure_temperature=True)
     terms = loss_of(method)
     found = gradients(method, {name: terms[name] for name in ("image_structure", "text_structure")})
     assert set(found) == {"raw_mix", "log_structure_temperature"}
+
+
+def test_the_students_term_alone_moves_a_mix_within_its_bounds():
+    """The teachers' two terms together are flat there."""
+    method = make_method("rebalanced")
+    student, teachers = (
+        gradients(method, {name: loss_of(method)[name] for name in names})["raw_mix"].abs()
+        for names in (["structure"], ["image_structure", "text_structure"])
+    )
+    assert student > 0.1
+    assert teachers < 1e-5
 
 
 def test_text_term_has_the_closed_form_in_the_mix():
@@ -139,12 +156,26 @@ def test_image_relations_alone_are_the_structure_loss_of_image_embeddings():
     torch.testing.assert_close(loss_of(method, batch)["structure"], 2 * expected.student)
 
 
+def test_the_structure_terms_of_several_relations_are_the_mean_of_each_alone():
+    names = ("fused", "image", "cross")
+    several, *each = (
+        loss_of(make_method("rebalanced", relations=relations, matching_pairs=5))
+        for relations in (names, *((name,) for name in names))
+    )
+    for term in ("structure", "image_structure", "text_structure"):
+        torch.testing.assert_close(several[term], sum(terms[term] for terms in each) / 3)
+
+
 @pytest.mark.parametrize("relations", ["fused", "image", "text", "cross"])
 @pytest.mark.parametrize("distance", ["mae", "wasserstein"])
 def test_each_kind_of_relation_is_compared_with_both_teachers_as_they_were_before_mixing(relations, distance):
     """For "wasserstein" pairs weigh by how unlike the text tower finds their captions (released: `1 - cos`)."""
-    method, batch = make_method("rebalanced", relations=[relations], distance=distance), make_batch()
-    image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
+    settings = {"relations": [relations], "distance": distance, "matching_pairs": 5}
+    method, batch = make_method("rebalanced", **settings), make_batch()
+    first = torch.arange(5 if relations == "fused" else 8)
+    image = method.backbone.encode_image(batch.image).take(first)
+    text = method.backbone.encode_text(batch.text).take(first)
+    teachers = [side.take(first).pooled for side in (batch.image, batch.unmixed_text)]
     fused = method.backbone.fuse(image, text).pooled
     rows, columns = {
         "fused": (fused, fused),
@@ -154,7 +185,7 @@ def test_each_kind_of_relation_is_compared_with_both_teachers_as_they_were_befor
     }[relations]
     expected = relation_structure_loss(
         cosine_matrix(rows, columns),
-        *(cosine_matrix(teacher.pooled, teacher.pooled) for teacher in (batch.image, batch.unmixed_text)),
+        *(cosine_matrix(teacher, teacher) for teacher in teachers),
         mix=0.5,
         temperature=0.07,
         distance=distance,
@@ -166,7 +197,8 @@ def test_each_kind_of_relation_is_compared_with_both_teachers_as_they_were_befor
 
 
 def test_representations_are_distilled_from_projected_teachers_whose_projections_learn():
-    method, batch = make_method("rebalanced", image_distillation_weight=3.0), make_batch()
+    method = make_method("rebalanced", image_distillation_weight=3.0)
+    batch = replace(make_batch(), image_ids=torch.tensor([5, 6, 5, 7, 8, 9, 10, 11]))  # two captions of one image
     image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
     terms = loss_of(method, batch)
     expected = {
@@ -174,7 +206,9 @@ def test_representations_are_distilled_from_projected_teachers_whose_projections
         "text_distillation": (2, text, method.text_teacher(batch.unmixed_text.pooled)),
     }
     for name, (weight, student, teacher) in expected.items():
-        one_way = one_way_contrastive_loss(student.embedding, teacher, temperature=method.backbone.temperature)
+        one_way = one_way_contrastive_loss(
+            student.embedding, teacher, temperature=method.backbone.temperature, ids=batch.image_ids
+        )
         torch.testing.assert_close(terms[name], weight * one_way)
         side = name.split("_")[0]
         found = gradients(method, {name: loss_of(method, batch)[name]})
