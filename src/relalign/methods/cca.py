@@ -1,4 +1,4 @@
-"""Regularised linear CCA: the closed-form reference that no trained method may lose to.
+"""Regularised linear CCA: the closed-form reference, and where every trained method starts.
 
 X holds the standardised summaries of the training images, Y the mean of those of each image's captions. With
 covariances made invertible by `C + regularisation * width / images * I` (a covariance is the less known the fewer
