@@ -58,6 +58,12 @@ def _metrics(root, dataset, variant, condition=CLEAN):
     return [json.loads((layout.run(variant, seed) / "metrics.json").read_text()) for seed in (0, 1)]
 
 
+def _last_mixes(root, condition):
+    """Rebalanced's mix at the end of each training on Flickr8k."""
+    layout = StudyLayout.of(root, "flickr8k", condition, quick_params())
+    return [pd.read_csv(layout.run("rebalanced", seed) / "model/history.csv")["mix"].iloc[-1] for seed in (0, 1)]
+
+
 def test_the_same_results_give_the_same_bytes(project, tmp_path):
     shutil.copytree(project / "results", tmp_path / "results")
     write_findings(quick_params(), small_study(), tmp_path)
@@ -129,9 +135,7 @@ def test_a_growing_gain_is_a_difference_of_differences(project):
 def test_the_mix_is_the_last_epochs(project):
     rows = _rows(project, "### flickr8k: poor images, poor captions")
     (row,) = (row for row in rows if row[:3] == ["text", "0.20", "`rebalanced`"])
-    layout = StudyLayout.of(project, "flickr8k", "text-drop-20", quick_params())
-    last = [pd.read_csv(layout.run("rebalanced", seed) / "model/history.csv")["mix"].iloc[-1] for seed in (0, 1)]
-    assert row[-1].startswith(number(np.mean(last)))
+    assert row[-1].startswith(number(np.mean(_last_mixes(project, "text-drop-20"))))
 
 
 def test_the_change_of_the_mix_is_poor_less_clean(project):
@@ -140,17 +144,7 @@ def test_the_change_of_the_mix_is_poor_less_clean(project):
         for row in _rows(project, "### flickr8k: the claims, tested")
         if row[2] == "text teacher's share" and row[3].startswith("poor captions")
     )
-    shares = {
-        condition: [
-            pd.read_csv(
-                StudyLayout.of(project, "flickr8k", condition, quick_params()).run("rebalanced", seed)
-                / "model/history.csv"
-            )["mix"].iloc[-1]
-            for seed in (0, 1)
-        ]
-        for condition in (CLEAN, "text-drop-60")
-    }
-    assert row[5] == signed(np.mean(shares["text-drop-60"]) - np.mean(shares[CLEAN]))
+    assert row[5] == signed(np.mean(_last_mixes(project, "text-drop-60")) - np.mean(_last_mixes(project, CLEAN)))
 
 
 def test_a_learned_trust_in_images_is_the_text_teachers_share_from_the_other_side(project):
