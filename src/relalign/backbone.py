@@ -130,6 +130,11 @@ class Tower(nn.Module):
         self.linear.weight[: linear_map.shape[1]] = linear_map.T
 
 
+def clamp_log_temperature(log_temperature: Float[Tensor, ""]) -> None:
+    """Bring the logarithm of a learned temperature back within its bounds, in place."""
+    log_temperature.clamp_(*(math.log(bound) for bound in TEMPERATURES))
+
+
 def _damped(values: Tensor, share: float) -> Tensor:
     """The same values, through which only a share of the gradient passes."""
     damped: Tensor = share * values + (1 - share) * values.detach()
@@ -260,7 +265,7 @@ class Backbone(nn.Module):
 
         A clamp where it is read would have no gradient outside, so that it could never come back.
         """
-        self.log_temperature.clamp_(*(math.log(bound) for bound in TEMPERATURES))
+        clamp_log_temperature(self.log_temperature)
 
     def encode_image(self, features: Features) -> Side:
         """Embed images."""

@@ -16,18 +16,16 @@ switch them off: it is fixed unless `learn_structure_temperature`, and then lear
 Both are logged every epoch.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from relalign.backbone import Backbone, Fused, Side, Widths
+from relalign.backbone import Backbone, Fused, Side, Widths, clamp_log_temperature
 from relalign.batches import Batch
 from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
 from relalign.objectives.contrastive import one_way_contrastive_loss
 from relalign.objectives.distillation import StructureLoss, relation_structure_loss
 from relalign.objectives.similarity import cosine_matrix
-from relalign.params import TEMPERATURES, Rebalanced
+from relalign.params import Rebalanced
 
 
 class RebalancedMethod(TrainedMethod):
@@ -74,7 +72,7 @@ class RebalancedMethod(TrainedMethod):
         if self.settings.mix_bound == "clamp":
             self.raw_mix.clamp_(0.0, 1.0)
         if self.settings.learn_structure_temperature:
-            self.log_structure_temperature.clamp_(*(math.log(bound) for bound in TEMPERATURES))
+            clamp_log_temperature(self.log_structure_temperature)
 
     def scalars(self) -> dict[str, float]:
         """Also the second temperature and the mix."""
