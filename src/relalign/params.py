@@ -220,7 +220,7 @@ class Covlr(Section):
     meta_order: Literal["none", "first", "second"] = "first"
     step_size: NonNegative = 0.01
     fast: Literal["all", "towers", "image", "text"] = "towers"
-    swap_roles: Fraction = 0.0
+    swap_roles_every: NonNegativeCount = 0
     strong: Literal["text", "image", "both"] = "text"
     relation: Literal["distance", "cosine", "cluster"] = "distance"
     relation_of: Literal["embedding", "fused"] = "embedding"

@@ -6,8 +6,8 @@
     minimise L_tr(theta) + L_te(theta')
 
 The abstract announces the meta step, the released code has none: `meta_order: none` is that code's plain sum, and
-the step is rebuilt after MetaAlign, from which the code took its remnants. MetaAlign swaps the roles every other
-step; `swap_roles` is the chance of a swap, so that .5 alternates on average, without a counter to be resumed.
+the step is rebuilt after MetaAlign, from which the code took its remnants. With `swap_roles_every` the two tasks
+change roles after so many updates, as MetaAlign does (there after each, 1).
 Relations are those of the strong modality's frozen encoder (text, as released; the caption as it was before
 `caption_mixing`), kept by the vectors that are searched later (`relation_of: embedding`) or, to the letter of the
 released code, by the fused vectors. Masked language modelling and masked patch regression need encoders that are
@@ -58,11 +58,17 @@ _FAST = {
 
 
 class CovlrMethod(TrainedMethod):
-    """Cross-modal consistency that is learned in the way that keeps the strong modality's relations."""
+    """Cross-modal consistency that is learned in the way that keeps the strong modality's relations.
+
+    `updates` counts the updates of the optimiser; a buffer, so that a checkpoint brings it back.
+    """
+
+    updates: Tensor
 
     def __init__(self, backbone: Backbone, settings: Covlr, *, widths: Widths) -> None:
         super().__init__(backbone)
         self.settings = settings
+        self.register_buffer("updates", torch.tensor(0.0))
 
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
         """L_tr(theta) + L_te(theta'), or with `meta_order: none` the named terms of L_tr(theta) + L_te(theta)."""
@@ -77,10 +83,8 @@ class CovlrMethod(TrainedMethod):
             "cross_modal": lambda model: model._cross_modal_task(batch, generator),
             "intra_modal": lambda model: model._intra_modal_task(batch, seed),
         }
-        share = self.settings.swap_roles
-        # Without swaps nothing is drawn: the negatives are then those of the plain sum.
-        swap = share > 0 and bool(torch.rand((), generator=generator, device=generator.device) < share)
-        train, test = reversed(tasks) if swap else tasks
+        every = self.settings.swap_roles_every
+        train, test = reversed(tasks) if every and int(self.updates) // every % 2 else tasks
         values: Terms = {}
 
         def noted(name: str) -> Callable[[CovlrMethod], Tensor]:
@@ -95,6 +99,11 @@ class CovlrMethod(TrainedMethod):
             self, noted(train), noted(test), step_size=self.settings.step_size, order=order, fast=self._is_fast
         )
         return {train: values[train], test: total - values[train]}
+
+    def project(self) -> None:
+        """As the baseline's; and one more update is done."""
+        super().project()
+        self.updates += 1
 
     @property
     def captions(self) -> int:
