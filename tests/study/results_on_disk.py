@@ -1,6 +1,5 @@
 """A made-up study: runs, histories and trials as the study's rules leave them, none of them trained."""
 
-import json
 import zlib
 
 import numpy as np
@@ -35,13 +34,18 @@ def quick_params():
 
 
 def small_study(**changes):
-    """Two trials a method, two seeds, one rate of corruption."""
+    """Two trials a method, one change that all share, two seeds, two rates of corruption."""
     methods = dict.fromkeys(variant["of"] for variant in VARIANTS.values())
     content = {
         "datasets": ["openmoji", "flickr8k"],
         "seeds": [0, 1],
         "evaluate": {"rerank_depth": 4},
-        "search": {"trials": {name: [{}, {"temperature": 0.03}] for name in methods if name != "cca"}},
+        "search": {
+            "methods": {
+                name: {"axes": [[{"power": 0.5} if name == "cca" else {"temperature": 0.03}]]} for name in methods
+            },
+            "shared": [{"training": {"learning_rate": 0.002}}],
+        },
         "variants": VARIANTS,
         "sweep": {
             "datasets": ["flickr8k"],
@@ -52,7 +56,6 @@ def small_study(**changes):
         },
         "margin": {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01},
     }
-    content["search"]["trials"]["cca"] = [{}, {"power": 0.5}]
     return Study.model_validate(yaml.safe_load(yaml.safe_dump(content | changes)))
 
 
@@ -109,11 +112,24 @@ def write_study(root, study, *, without=("covlr-sum",)):
                 for seed in study.sweep.seeds:
                     write_run(root, dataset, condition, variant, seed, skill=0.7 * SKILL.get(variant, 0.5))
         layout = StudyLayout.of(root, dataset, SEARCH, quick_params())
-        for place, (method, changes) in enumerate(study.search.trials.items()):
-            for trial, change in enumerate(changes):
-                found = {"rsum": 300.0 + place + 0.25 * trial, "i2i/ndcg@10": 40.0, "t2t/ndcg@10": 50.0}
-                record = {"change": change, "score": 95 + place + trial / 4, **found}
-                path = layout.trial(method, trial, study.search.seed) / "validation.json"
-                path.parent.mkdir(parents=True)
-                path.write_text(pretty_json(record))
-            layout.choice(method).write_text(json.dumps({"trial": 1, **record}))
+        for place, (method, tuning) in enumerate(study.search.methods.items()):
+            found = [
+                {"change": change, "score": 95 + place + k / 4, "rsum": 300 + place + k / 4, **NDCG}
+                for k, change in enumerate(tuning.trials)
+            ]
+            for trial, record in enumerate(found):
+                _write_json(layout.trial(method, trial, study.search.seed) / "validation.json", record)
+            _write_json(layout.choice(method), {"trial": 1, **found[1]})
+            if method != "cca":
+                shared = {"change": study.search.shared[0].model_dump(), "score": 97.5, **NDCG}
+                _write_json(layout.shared_trial(method, 0, study.search.seed) / "validation.json", shared)
+        choice = {"shared": 0, "change": study.search.shared[0].model_dump(), "scores": [96.5, 97.5]}
+        _write_json(layout.shared_choice, choice)
+
+
+NDCG = {"i2i/ndcg@10": 40.0, "t2t/ndcg@10": 50.0}
+
+
+def _write_json(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(pretty_json(content))

@@ -9,12 +9,15 @@ import pytest
 
 from relalign.relevance_files import make_relevance, relevance_of_split
 from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.runs import choose, run_trial, run_variant, score
+from relalign.study.runs import choose, choose_shared, run_shared_trial, run_trial, run_variant, score
 from relalign.study.settings import CLEAN
 from tests.study.results_on_disk import small_study
 from tests.tiny_project import make_features, spoil_test_rows, tiny_params
 
-TRIALS = {"contrastive": [{}, {"temperature": 0.2}]}
+SEARCH_OF_TWO = {
+    "methods": {"contrastive": {"start": {"matching_weight": 0.5}, "axes": [[{"temperature": 0.2}]]}},
+    "shared": [{"training": {"learning_rate": 0.01}, "backbone": {"fusion_dropout": 0.3}}],
+}
 VARIANTS = {"contrastive": {"of": "contrastive"}, "warm": {"of": "contrastive", "change": {"matching_pairs": 3}}}
 
 
@@ -23,41 +26,92 @@ def project(tmp_path: Path):
     params = tiny_params()
     make_relevance(make_features(tmp_path, params))
     study = small_study(
-        search={"seed": 0, "trials": TRIALS}, variants=VARIANTS, training={"epochs": 2}, sweep={
+        search=SEARCH_OF_TWO, variants=VARIANTS, training={"epochs": 2}, sweep={
             "datasets": [], "kinds": {}, "rates": [], "variants": [], "seeds": []
         }
     )  # fmt: skip
     return params, study, tmp_path
 
 
-def test_the_best_trial_on_validation_is_chosen_and_its_settings_are_run(project) -> None:
-    params, study, root = project
+def _searched(params, study, root: Path, *, best: int, shared_is_better: bool) -> StudyLayout:
+    """The whole search, in which a given trial, and the shared change or none, is made to come out best."""
     here = {"dataset": params.dataset}
+    layout = StudyLayout.of(root, params.dataset, SEARCH, params)
     for trial in (0, 1):
         run_trial(params, study, root, **here, method="contrastive", trial=trial)
-    layout = StudyLayout.of(root, params.dataset, SEARCH, params)
-    records = [json.loads((layout.trial("contrastive", k, 0) / "validation.json").read_text()) for k in (0, 1)]
-    records[1]["score"] = records[0]["score"] + 1  # whichever was better: the second must be taken now
-    (layout.trial("contrastive", 1, 0) / "validation.json").write_text(json.dumps(records[1]))
+        _score(layout.trial("contrastive", trial, 0), 90.0 + (trial == best))
     choose(params, study, root, **here, method="contrastive")
+    run_shared_trial(params, study, root, **here, method="contrastive", shared=0)
+    _score(layout.shared_trial("contrastive", 0, 0), 95.0 if shared_is_better else 5.0)
+    choose_shared(params, study, root, **here)
+    return layout
+
+
+def _score(folder: Path, score: float) -> None:
+    record = json.loads((folder / "validation.json").read_text())
+    (folder / "validation.json").write_text(json.dumps(record | {"score": score}))
+
+
+def _settings(run: Path) -> dict:
+    return json.loads((run / "model/config.json").read_text())
+
+
+def test_the_best_trial_and_the_best_shared_change_on_validation_are_what_is_run(project) -> None:
+    params, study, root = project
+    here = {"dataset": params.dataset}
+    layout = _searched(params, study, root, best=1, shared_is_better=True)
     assert json.loads(layout.choice("contrastive").read_text())["trial"] == 1
+    assert json.loads(layout.shared_choice.read_text())["shared"] == 0
+    assert json.loads(layout.shared_choice.read_text())["scores"] == [91.0, 95.0]
 
     run_variant(params, study, root, **here, condition=CLEAN, variant="warm", seed=3)
     run = StudyLayout.of(root, params.dataset, CLEAN, params).run("warm", 3)
-    settings = json.loads((run / "model/config.json").read_text())["settings"]
+    settings = _settings(run)["settings"]
     assert (settings["temperature"], settings["matching_pairs"]) == (0.2, 3)
-    assert len(pd.read_csv(run / "model/history.csv")) == 1 + 2, "the study's budget, after the start"
+    history = pd.read_csv(run / "model/history.csv")
+    assert len(history) == 1 + 2, "the study's budget, after the start"
+    assert _settings(run)["backbone"]["fusion_dropout"] == 0.3
+    assert history["learning_rate"].max() == pytest.approx(0.01, rel=0.6)
     assert {"rsum", "i2i/ndcg@10", "isd/singular", "rerank/rsum"} <= json.loads(
         (run / "metrics.json").read_text()
     ).keys()
 
 
+def test_a_trial_adds_its_change_to_the_best_before_its_axis(project) -> None:
+    params, study, root = project
+    layout = _searched(params, study, root, best=0, shared_is_better=False)
+    starts = [_settings(layout.trial("contrastive", trial, 0))["settings"] for trial in (0, 1)]
+    assert [(one["matching_weight"], one["temperature"]) for one in starts] == [(0.5, 0.05), (0.5, 0.2)]
+    chosen = json.loads(layout.choice("contrastive").read_text())
+    assert (chosen["trial"], chosen["change"]) == (0, {"matching_weight": 0.5})
+    assert _settings(layout.shared_trial("contrastive", 0, 0))["settings"] == starts[0]
+
+    longer = {
+        "methods": {
+            "contrastive": {
+                "start": {"matching_weight": 0.5},
+                "axes": [[{"temperature": 0.2}], [{"matching_pairs": 2}]],
+            }
+        }
+    }
+    changed = small_study(**study.model_dump(exclude={"search", "evaluate"}), search=longer)
+    _score(layout.trial("contrastive", 1, 0), 99.0)
+    run_trial(params, changed, root, dataset=params.dataset, method="contrastive", trial=2)
+    found = json.loads((layout.trial("contrastive", 2, 0) / "validation.json").read_text())["change"]
+    assert found == {"matching_weight": 0.5, "temperature": 0.2, "matching_pairs": 2}
+
+
+def test_what_all_share_stays_as_it_is_where_no_change_is_better(project) -> None:
+    params, study, root = project
+    layout = _searched(params, study, root, best=0, shared_is_better=False)
+    choice = json.loads(layout.shared_choice.read_text())
+    assert (choice["shared"], choice["change"]) == (None, {"backbone": {}, "training": {}})
+
+
 def test_a_variant_may_have_a_budget_and_a_model_of_its_own(project) -> None:
     params, study, root = project
     here = {"dataset": params.dataset}
-    for trial in (0, 1):
-        run_trial(params, study, root, **here, method="contrastive", trial=trial)
-    choose(params, study, root, **here, method="contrastive")
+    _searched(params, study, root, best=0, shared_is_better=False)
     variants = VARIANTS | {
         "long": {"of": "contrastive", "training": {"epochs": 3}, "backbone": {"fusion_layers": 2}}
     }

@@ -5,7 +5,16 @@ import yaml
 
 from relalign.errors import RelalignError
 from relalign.params import load_params
-from relalign.study.settings import corruption_of, load_study, method_with, training_of
+from relalign.study.settings import (
+    Shared,
+    Tuning,
+    Variant,
+    backbone_of,
+    corruption_of,
+    load_study,
+    method_with,
+    training_of,
+)
 from tests.study.results_on_disk import small_study
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +34,7 @@ def _with(path: Path, *keys: str | int, value: object) -> Path:
 
 def test_the_repositorys_study_fits_its_params() -> None:
     study = load_study(ROOT / "study.yaml", PARAMS)
-    assert len({len(trials) for trials in study.search.trials.values()}) == 1
+    assert len({len(tuning.trials) for tuning in study.search.methods.values()}) == 1
     assert len(study.seeds) >= 5
 
 
@@ -33,15 +42,18 @@ def test_the_repositorys_study_fits_its_params() -> None:
     ("keys", "value", "named"),
     [
         (("datasets",), ["nowhere"], "datasets: 'nowhere' is not an entry"),
-        (("search", "trials", "covlr"), [{}], "as many trials"),
-        (("search", "trials", "covlr", 1), {"stepsize": 1.0}, r"search\.trials\.covlr\.1.*stepsize.*step_size"),
-        (("search", "trials", "unheard"), [{}, {}, {}], "'unheard' is not an entry of 'method'"),
+        (("search", "methods", "covlr", "axes"), [], "as many trials"),
+        (("search", "methods", "iais", "axes", 1, 0), {"weight": 1.0}, r"methods\.iais\.axes\.1\.0.*weight"),
+        (("search", "methods", "covlr", "start"), {"stepsize": 1.0}, r"covlr\.start.*stepsize.*step_size"),
+        (("search", "methods", "unheard"), {}, "'unheard' is not an entry of 'method'"),
+        (("search", "shared", 0, "training"), {"rate": 1.0}, r"search\.shared\.0\.training.*rate"),
+        (("search", "shared", 0, "backbone"), {"layers": 1}, r"search\.shared\.0\.backbone.*layers"),
         (("variants", "covlr-sum"), {"of": "covlr", "change": {"meta_order": "zeroth"}}, r"variants\.covlr-sum"),
         (("variants", "wide"), {"of": "iais", "datasets": ["nowhere"]}, r"variants\.wide\.datasets: 'nowhere'"),
         (("variants", "deep"), {"of": "iais", "backbone": {"layers": 3}}, r"variants\.deep\.backbone.*layers"),
         (("variants", "long"), {"of": "iais", "training": {"epochs": 0}}, r"variants\.long\.training.*epochs"),
         (("evaluate",), {"rerank": 3}, "evaluate.*rerank"),
-        (("variants", "new"), {"of": "iais-ranking"}, "no entry in search.trials"),
+        (("variants", "new"), {"of": "iais-ranking"}, "no entry in search.methods"),
         (("training",), {"epoch": 3}, "training.*epoch"),
         (("sweep", "kinds"), {"image": "drop"}, "kind"),
         (("margins",), {}, "margins.*margin"),
@@ -69,6 +81,27 @@ def test_a_change_leaves_the_other_settings_as_they_are() -> None:
 def test_the_budget_is_params_with_the_studys_changes() -> None:
     training = training_of(PARAMS, small_study(training={"epochs": 3}))
     assert training == PARAMS.training.model_copy(update={"epochs": 3})
+
+
+def test_a_variants_change_of_what_all_share_comes_after_the_chosen_one() -> None:
+    study = small_study(training={"epochs": 3, "batch_size": 8})
+    chosen = Shared(training={"learning_rate": 0.5, "batch_size": 9}, backbone={"width": 7, "heads": 1})
+    variant = Variant(of="cca", training={"batch_size": 10}, backbone={"width": 8})
+    training, backbone = training_of(PARAMS, study, chosen, variant), backbone_of(PARAMS, chosen, variant)
+    assert (training.epochs, training.learning_rate, training.batch_size) == (3, 0.5, 10)
+    assert (backbone.width, backbone.heads) == (8, 1)
+
+
+def test_a_trial_builds_on_all_that_come_before_its_axis() -> None:
+    tuning = Tuning(start={"a": 0}, axes=[[{"a": 1}, {"a": 2}], [{"b": 1}], [{"c": 1}, {"c": 2}]])
+    assert tuning.trials == [{"a": 0}, {"a": 1}, {"a": 2}, {"b": 1}, {"c": 1}, {"c": 2}]
+    assert [len(tuning.earlier(trial)) for trial in range(6)] == [0, 1, 1, 3, 4, 4]
+
+
+def test_only_trained_methods_are_asked_about_what_all_share() -> None:
+    search = small_study().search
+    assert set(search.methods) - set(search.voters(PARAMS)) == {"cca"}
+    assert len(search.voters(PARAMS)) == 5
 
 
 def test_a_variant_has_the_studys_seeds_and_datasets_unless_it_names_its_own() -> None:

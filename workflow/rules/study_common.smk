@@ -21,6 +21,17 @@ def common_settings(wildcards):
     return [config.get("backbone", {}), config.get("training", {}), study.training]
 
 
+def earlier_trials(wildcards):
+    """What a trial builds on: its method's trials before its axis."""
+    return expand(
+        "results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/validation.json",
+        dataset=wildcards.dataset,
+        method=wildcards.method,
+        trial=study.search.methods[wildcards.method].earlier(int(wildcards.trial)),
+        seed=study.search.seed,
+    )
+
+
 def condition_features(wildcards):
     """Both encoders' features; those of the corrupted modality if the condition corrupts one."""
     clean = {side: f"data/features/{wildcards.dataset}/{config['encoders'][side]}" for side in ("image", "text")}

@@ -12,7 +12,7 @@ from relalign.study import tables
 from relalign.study.judging import Finding, judge_claims
 from relalign.study.pictures import dataset_pictures
 from relalign.study.results import Results
-from relalign.study.settings import Study, evaluate_of, training_of
+from relalign.study.settings import Study, Tuning, evaluate_of, training_of
 
 NOTES = "docs/findings-notes.md"
 
@@ -66,7 +66,7 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
         f"{dataset} ({len(results.images)} test images)" if results.variants() else dataset
         for dataset, results in found.items()
     )
-    trials = len(next(iter(search.trials.values()), []))
+    trials = len(next(iter(search.methods.values()), Tuning()).trials)
     margins = ", ".join(f"{number(value)} for {name}" for name, value in study.margin.items())
     training, evaluate = training_of(params, study), evaluate_of(params, study)
     budget = f"{training.epochs} epochs in batches of {training.batch_size}, {training.precision}"
@@ -77,10 +77,13 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
         ## How it was done
 
         - **Data**: {sizes}.
-        - **Tuning**: {trials} trials for each method (seed {search.seed}), each a change to its section of
-          params.yaml, measured on the validation split. The trial with the highest mean recall plus mean
-          single-modal nDCG@10 was taken, which sees neither re-ranking nor ISD. All that was tried is
-          [below](#tuning). Ablations have the settings of their method but for [what they change](#variants).
+        - **Tuning**: {trials} trials for each method (seed {search.seed}), measured on the validation split by
+          mean recall plus mean single-modal nDCG@10, which sees neither re-ranking nor ISD. A coordinate search:
+          the first trial has the weights of the paper or its code, as far as they are known, ours weights of 1;
+          each later one changes the best of those before its axis. Then {len(search.shared)} changes of what all
+          methods share (model, training) were tried with every trained method as tuned, and the one with the best
+          mean over the methods taken for all, if better than none. All that was tried is [below](#tuning).
+          Ablations have the settings of their method but for [what they change](#variants).
         - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
           alike ({budget}), but for those that have [their own budget or fewer seeds](#variants); the first
           {evaluate.rerank_depth} candidates are re-ranked by fusion (only "re-ranked" numbers use it). Fusion, and
@@ -146,12 +149,13 @@ def _dataset(results: Results, findings: list[Finding], pictures: set[str]) -> s
 
 def _tuning(params: Params, study: Study, found: Mapping[str, Results]) -> str:
     choices = {
-        dataset: {method: results.choice(method) for method in study.search.trials}
+        dataset: {method: results.choice(method) for method in study.search.methods}
         for dataset, results in found.items()
     }
     parts = ["## Tuning", "The settings that were varied:", tables.tuned_table(params, study, choices)]
     for dataset, results in found.items():
         parts += [f"### {dataset}: all trials, on validation", tables.search_table(results)]
+        parts += [f"### {dataset}: what all methods share, on validation", tables.shared_table(results)]
     return "\n\n".join(parts)
 
 

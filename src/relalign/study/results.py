@@ -89,12 +89,21 @@ class Results:
     def trials(self, method: str) -> list[dict[str, Any] | None]:
         """The record of each trial of the search, None for those not run."""
         layout, seed = self._layout(SEARCH), self.study.search.seed
-        count = len(self.study.search.trials[method])
+        count = len(self.study.search.methods[method].trials)
         return [_json(layout.trial(method, trial, seed) / "validation.json") for trial in range(count)]
+
+    def shared_trial(self, method: str, shared: int) -> dict[str, Any] | None:
+        """The record of a method with one change of what all share, None if it was not run."""
+        folder = self._layout(SEARCH).shared_trial(method, shared, self.study.search.seed)
+        return _json(folder / "validation.json")
 
     def choice(self, method: str) -> dict[str, Any] | None:
         """The record of the chosen trial, with its number as `trial`; None if there is none yet."""
         return _json(self._layout(SEARCH).choice(method))
+
+    def shared_choice(self) -> dict[str, Any] | None:
+        """What was chosen for all methods (see `choose_shared`); None if nothing has been yet."""
+        return _json(self._layout(SEARCH).shared_choice)
 
     def _planned(self) -> dict[Where, Sequence[int]]:
         clean: dict[Where, Sequence[int]] = {

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -19,12 +20,15 @@ from relalign.single_modal import measure_single_modal
 from relalign.split_data import load_split
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.settings import (
+    Shared,
     Study,
+    Variant,
     backbone_of,
     corruption_of,
     evaluate_of,
     method_with,
     read_choice,
+    read_shared,
     training_of,
 )
 from relalign.test_set import graded_test_set
@@ -35,15 +39,27 @@ NDCG_AT = 10
 
 def run_trial(params: Params, study: Study, root: Path, *, dataset: str, method: str, trial: int) -> None:
     """Train one trial and write what it comes to on the validation split (the test split is not read)."""
-    change = study.search.trials[method][trial]
-    settings = method_with(params, method, change, where=f"search.trials.{method}.{trial}")
-    name, seed = f"{method}-trial{trial}", study.search.seed
-    layout = StudyLayout.of(root, dataset, SEARCH, params)
-    one = _only(params, study, dataset, name, settings)
-    train(one, layout, method=name, seed=seed)
-    found = validation_metrics(one, layout, layout.run(name, seed) / "model")
-    record = {"change": change, "score": score(found), **found}
-    write_atomic(layout.trial(method, trial, seed) / "validation.json", pretty_json(record))
+    layout, tuning = StudyLayout.of(root, dataset, SEARCH, params), study.search.methods[method]
+    before = _records(layout, study, method, tuning.earlier(trial))
+    change = {**(before[_best(before)]["change"] if before else {}), **tuning.trials[trial]}
+    settings = method_with(params, method, change, where=f"search.methods.{method}, trial {trial}")
+    folder = layout.trial(method, trial, study.search.seed)
+    _measure(_only(params, study, dataset, folder.parent.name, settings), study, layout, folder, change)
+
+
+def run_shared_trial(params: Params, study: Study, root: Path, *, dataset: str, method: str, shared: int) -> None:
+    """Train a method, as tuned, with one change of what all methods share, and write what it comes to likewise."""
+    layout, change = StudyLayout.of(root, dataset, SEARCH, params), study.search.shared[shared]
+    settings = method_with(params, method, read_choice(layout.choice(method)), where=f"choice of {method}")
+    folder = layout.shared_trial(method, shared, study.search.seed)
+    one = _only(params, study, dataset, folder.parent.name, settings, change)
+    _measure(one, study, layout, folder, change.model_dump())
+
+
+def _measure(params: Params, study: Study, layout: StudyLayout, folder: Path, change: dict[str, Any]) -> None:
+    train(params, layout, method=folder.parent.name, seed=study.search.seed)
+    found = validation_metrics(params, layout, folder / "model")
+    write_atomic(folder / "validation.json", pretty_json({"change": change, "score": score(found), **found}))
 
 
 def validation_metrics(params: Params, layout: StudyLayout, model: Path) -> dict[str, float]:
@@ -67,13 +83,39 @@ def score(found: dict[str, float]) -> float:
 def choose(params: Params, study: Study, root: Path, *, dataset: str, method: str) -> None:
     """Write the trial with the best score; of equal ones the first."""
     layout = StudyLayout.of(root, dataset, SEARCH, params)
-    trials = range(len(study.search.trials[method]))
-    records = [
-        json.loads((layout.trial(method, trial, study.search.seed) / "validation.json").read_text())
-        for trial in trials
-    ]
-    best = max(trials, key=lambda trial: records[trial]["score"])
+    records = _records(layout, study, method, range(len(study.search.methods[method].trials)))
+    best = _best(records)
     write_atomic(layout.choice(method), pretty_json({"trial": best, **records[best]}))
+
+
+def choose_shared(params: Params, study: Study, root: Path, *, dataset: str) -> None:
+    """Write the change of what all methods share with the best score on their average; of equal ones the first.
+
+    `scores` has that average for no change (first) and for each of `search.shared`; `shared` is the place of the
+    chosen one there, null for none.
+    """
+    layout, seed = StudyLayout.of(root, dataset, SEARCH, params), study.search.seed
+    voters, changes = study.search.voters(params), [Shared(), *study.search.shared]
+    paths = [
+        [
+            layout.shared_trial(method, place - 1, seed) / "validation.json" if place else layout.choice(method)
+            for method in voters
+        ]
+        for place in range(len(changes))
+    ]
+    scores = [fmean(json.loads(path.read_text())["score"] for path in of_change) for of_change in paths]
+    best = max(range(len(scores)), key=lambda place: scores[place])
+    record = {"shared": best - 1 if best else None, "change": changes[best].model_dump(), "scores": scores}
+    write_atomic(layout.shared_choice, pretty_json(record))
+
+
+def _records(layout: StudyLayout, study: Study, method: str, trials: range) -> list[dict[str, Any]]:
+    paths = [layout.trial(method, trial, study.search.seed) / "validation.json" for trial in trials]
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def _best(records: list[dict[str, Any]]) -> int:
+    return max(range(len(records)), key=lambda trial: records[trial]["score"])
 
 
 def make_corrupted_features(params: Params, root: Path, *, dataset: str, condition: str) -> None:
@@ -100,20 +142,22 @@ def run_variant(
     chosen = study.variants[variant]
     change = {**read_choice(layout.choice(chosen.of)), **chosen.change}
     settings = method_with(params, chosen.of, change, where=f"variants.{variant}")
-    one = _only(params, study, dataset, variant, settings)
-    update = {
-        "backbone": backbone_of(params, chosen),
-        "training": training_of(params, study, chosen),
-        "evaluate": evaluate_of(params, study),
-    }
-    one = one.model_copy(update=update)
+    shared = read_shared(layout.shared_choice)
+    one = _only(params, study, dataset, variant, settings, shared, chosen)
+    one = one.model_copy(update={"evaluate": evaluate_of(params, study)})
     train(one, layout, method=variant, seed=seed)
     export(one, layout, method=variant, seed=seed)
     evaluate(one, layout, method=variant, seed=seed)
 
 
-def _only(params: Params, study: Study, dataset: str, name: str, settings: Any) -> Params:
-    training = training_of(params, study)
-    tracking = params.tracking.model_copy(update={"experiment": f"{params.tracking.experiment}-study"})
-    update = {"dataset": dataset, "method": {name: settings}, "training": training, "tracking": tracking}
+def _only(
+    params: Params, study: Study, dataset: str, name: str, settings: Any, *changes: Shared | Variant
+) -> Params:
+    update = {
+        "dataset": dataset,
+        "method": {name: settings},
+        "backbone": backbone_of(params, *changes),
+        "training": training_of(params, study, *changes),
+        "tracking": params.tracking.model_copy(update={"experiment": f"{params.tracking.experiment}-study"}),
+    }
     return params.model_copy(update=update)

@@ -44,11 +44,56 @@ class Variant(Section):
     datasets: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] | None = None
 
 
+class Tuning(Section):
+    """The search of one method: `start` and `axes` are changes to its section of params.yaml.
+
+    Trial 0 is the start; the others are those of the axes, one after the other. A trial adds its change to the
+    best of all trials before its axis (coordinate search): an axis is tried at the best that is known by then.
+    """
+
+    start: Changes = {}
+    axes: list[list[Changes]] = []
+
+    @property
+    def trials(self) -> list[Changes]:
+        """What each trial changes, beside what it takes from those before."""
+        return [self.start, *(change for axis in self.axes for change in axis)]
+
+    def earlier(self, trial: int) -> range:
+        """The trials that this one builds on: all before its axis.
+
+        >>> Tuning(axes=[[{"a": 1}, {"a": 2}], [{"b": 1}]]).earlier(3)
+        range(0, 3)
+        """
+        first = 0
+        for size in (1, *map(len, self.axes)):
+            if trial < first + size:
+                break
+            first += size
+        return range(first)
+
+
+class Shared(Section):
+    """A change to what all methods share: the model and its training."""
+
+    backbone: Changes = {}
+    training: Changes = {}
+
+
 class Search(Section):
-    """Tuning on validation: as many trials for every method, each a change to its section of params.yaml."""
+    """Tuning on validation, with as many trials for every method.
+
+    First each method's own settings (`methods`); then, with those, each of the changes of `shared`, which all
+    trained methods are asked about: what is best on their average is taken for all, if it is better than none.
+    """
 
     seed: NonNegativeCount = 0
-    trials: dict[Name, list[Changes]]
+    methods: dict[Name, Tuning]
+    shared: list[Shared] = []
+
+    def voters(self, params: Params) -> list[str]:
+        """The methods that `shared` is tried with: those that are trained."""
+        return [name for name in self.methods if params.method[name].algorithm != "cca"]
 
 
 class Sweep(Section):
@@ -126,17 +171,23 @@ def load_study(path: Path, params: Params) -> Study:
     for dataset in study.datasets:
         if dataset not in params.datasets:
             raise RelalignError(f"{path}: datasets: '{dataset}' is not an entry of 'datasets' in params.yaml.")
-    for method, trials in study.search.trials.items():
-        for index, change in enumerate(trials):
-            method_with(params, method, change, where=f"{path}: search.trials.{method}.{index}")
-    if len({len(trials) for trials in study.search.trials.values()}) > 1:
-        raise RelalignError(f"{path}: search.trials: every method needs as many trials as the others.")
+    for method, tuning in study.search.methods.items():
+        where = f"{path}: search.methods.{method}"
+        method_with(params, method, tuning.start, where=f"{where}.start")
+        for place, axis in enumerate(tuning.axes):
+            for index, change in enumerate(axis):
+                method_with(params, method, change, where=f"{where}.axes.{place}.{index}")
+    if len({len(tuning.trials) for tuning in study.search.methods.values()}) > 1:
+        raise RelalignError(f"{path}: search.methods: every method needs as many trials as the others.")
+    for index, shared in enumerate(study.search.shared):
+        backbone_of(params, shared, where=f"{path}: search.shared.{index}.backbone")
+        training_of(params, study, shared, where=f"{path}: search.shared.{index}.training")
     for name, variant in study.variants.items():
         for dataset in variant.datasets or ():
             if dataset not in study.datasets:
                 raise RelalignError(f"{path}: variants.{name}.datasets: '{dataset}' is not one of 'datasets'.")
-        if variant.of not in study.search.trials:
-            raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.trials.")
+        if variant.of not in study.search.methods:
+            raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.methods.")
         method_with(params, variant.of, variant.change, where=f"{path}: variants.{name}.change")
         backbone_of(params, variant, where=f"{path}: variants.{name}.backbone")
         training_of(params, study, variant, where=f"{path}: variants.{name}.training")
@@ -149,16 +200,20 @@ def load_study(path: Path, params: Params) -> Study:
     return study
 
 
-def training_of(
-    params: Params, study: Study, variant: Variant | None = None, *, where: str = "training"
-) -> Training:
-    """The budget and schedule of all runs of the study, or of one variant's."""
-    return _changed(params.training, study.training | (variant.training if variant else {}), where)
+def training_of(params: Params, study: Study, *changes: Shared | Variant, where: str = "training") -> Training:
+    """The budget and schedule of all runs of the study, changed by what was chosen for all and by a variant."""
+    change = study.training
+    for one in changes:
+        change = change | one.training
+    return _changed(params.training, change, where)
 
 
-def backbone_of(params: Params, variant: Variant, *, where: str = "backbone") -> Backbone:
-    """The shared model, as one variant has it."""
-    return _changed(params.backbone, variant.backbone, where)
+def backbone_of(params: Params, *changes: Shared | Variant, where: str = "backbone") -> Backbone:
+    """The shared model, changed by what was chosen for all and by a variant."""
+    change: Changes = {}
+    for one in changes:
+        change = change | one.backbone
+    return _changed(params.backbone, change, where)
 
 
 def evaluate_of(params: Params, study: Study, *, where: str = "evaluate") -> Evaluate:
@@ -188,3 +243,8 @@ def read_choice(path: Path) -> Changes:
     """What `relalign study choose` found best for one method."""
     change: Changes = json.loads(path.read_text())["change"]
     return change
+
+
+def read_shared(path: Path) -> Shared:
+    """What `relalign study choose-shared` found best for all methods."""
+    return Shared.model_validate(json.loads(path.read_text())["change"])

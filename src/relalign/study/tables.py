@@ -15,7 +15,7 @@ from relalign.study.contrast import contrast
 from relalign.study.judging import Finding, Part, checkpoint_points, variant_points
 from relalign.study.pictures import sweep_points
 from relalign.study.results import MEAN_NDCG, Results
-from relalign.study.settings import CLEAN, Study
+from relalign.study.settings import CLEAN, Changes, Shared, Study, Variant
 
 NOTHING = "–"
 POOR = {"image": "images", "text": "captions"}
@@ -58,8 +58,7 @@ def variants_table(study: Study) -> str:
     """A row a variant: the method it is of, what it changes, where and with which seeds it is run."""
     rows = []
     for name, variant in study.variants.items():
-        sections = {"": variant.change, "backbone.": variant.backbone, "training.": variant.training}
-        changes = {prefix + key: value for prefix, change in sections.items() for key, value in change.items()}
+        changes = variant.change | _with_sections(variant)
         own = [_plain(variant.seeds or study.seeds), _plain(variant.datasets or study.datasets)]
         rows.append([f"`{name}`", f"`{variant.of}`", _change(changes), *own])
     return markdown(["variant", "method", "change", "seeds", "data"], rows)
@@ -172,37 +171,54 @@ def _mean_and_range(values: Sequence[float]) -> str:
 
 
 def search_table(results: Results) -> str:
-    """A row a trial, the chosen one in bold."""
+    """A row a trial with all that it changes (not run: what it adds to an earlier one), the chosen one in bold."""
     rows = []
-    for method, changes in results.study.search.trials.items():
+    for method, tuning in results.study.search.methods.items():
         choice = results.choice(method)
-        for place, (change, record) in enumerate(zip(changes, results.trials(method), strict=True)):
+        for place, (change, record) in enumerate(zip(tuning.trials, results.trials(method), strict=True)):
             chosen = choice is not None and choice["trial"] == place
-            cells = ["not run"] * 4
+            row = [_change(change), *["not run"] * 4]
             if record is not None:
-                cells = [f"{record[name]:.2f}" for name in ("score", RSUM, I2I, T2T)]
-            row = [_change(change), *cells]
-            rows.append(
-                [f"`{method}`", *(f"**{cell}**" if chosen else cell for cell in row), "yes" if chosen else ""]
-            )
+                row = [_change(record["change"]), *(f"{record[name]:.2f}" for name in ("score", RSUM, I2I, T2T))]
+            rows.append([f"`{method}`", *_bold(row, chosen), "yes" if chosen else ""])
     return markdown(["method", "change", "score", NAMES[RSUM], NAMES[I2I], NAMES[T2T], "chosen"], rows)
+
+
+def shared_table(results: Results) -> str:
+    """A row a change of what all methods share: the methods' scores and their mean, the chosen one in bold."""
+    search, choice = results.study.search, results.shared_choice()
+    voters, rows = search.voters(results.params), []
+    for place, shared in enumerate([Shared(), *search.shared]):
+        records = [results.shared_trial(name, place - 1) if place else results.choice(name) for name in voters]
+        chosen = choice is not None and place == (0 if choice["shared"] is None else choice["shared"] + 1)
+        mean = NOTHING if choice is None else f"{choice['scores'][place]:.2f}"
+        scores = ["not run" if record is None else f"{record['score']:.2f}" for record in records]
+        rows.append([*_bold([_change(_with_sections(shared)), mean, *scores], chosen), "yes" if chosen else ""])
+    return markdown(["change", "mean score", *map(_code, voters), "chosen"], rows)
+
+
+def _bold(row: Sequence[str], chosen: bool) -> list[str]:
+    return [f"**{cell}**" if chosen else cell for cell in row]
+
+
+def _with_sections(changed: Shared | Variant) -> Changes:
+    sections = {"backbone.": changed.backbone, "training.": changed.training}
+    return {prefix + key: value for prefix, change in sections.items() for key, value in change.items()}
 
 
 def tuned_table(params: Params, study: Study, choices: dict[str, dict[str, dict[str, Any] | None]]) -> str:
     """A row a tuned setting: its value in params.yaml, the others tried, and what each dataset's choice has."""
     rows = []
-    for method, trials in study.search.trials.items():
+    for method, tuning in study.search.methods.items():
         own = params.method[method].model_dump(mode="json")
-        for key in dict.fromkeys(key for change in trials for key in change):
-            tried = dict.fromkeys(_plain(change[key]) for change in trials if key in change)
+        for key in dict.fromkeys(key for change in tuning.trials for key in change):
+            tried = dict.fromkeys(_plain(change[key]) for change in tuning.trials if key in change)
             chosen = [
                 NOTHING if (record := of_method[method]) is None else _plain(record["change"].get(key, own[key]))
                 for of_method in choices.values()
             ]
             rows.append([f"`{method}`", f"`{key}`", _plain(own[key]), "; ".join(tried), *chosen])
-    return markdown(
-        ["method", "setting", "params.yaml", "also tried", *(f"chosen: {name}" for name in choices)], rows
-    )
+    return markdown(["method", "setting", "params.yaml", "tried", *(f"chosen: {name}" for name in choices)], rows)
 
 
 def p_text(p: float | None) -> str:
