@@ -90,12 +90,13 @@ def _covlr() -> list[Claim]:
         ]
     made += [
         Claim(
-            "CoVLR (meta step as far as an update)",
+            f"CoVLR ({words})",
             "the meta step is better than the plain sum of the terms",
-            "covlr-far-step",
+            f"covlr-{suffix}",
             (one,),
             ("covlr-sum",),
         )
+        for words, suffix in (("meta step as far as an update", "far-step"), ("roles alternate", "alternating"))
         for one in (MEAN_NDCG, RSUM)
     ]
     made.append(

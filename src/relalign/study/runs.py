@@ -103,7 +103,8 @@ def choose_shared(params: Params, study: Study, root: Path, *, dataset: str) -> 
         ]
         for place in range(len(changes))
     ]
-    scores = [fmean(json.loads(path.read_text())["score"] for path in of_change) for of_change in paths]
+    found = [[json.loads(path.read_text())["score"] for path in of_change] for of_change in paths]
+    scores = [fmean(of_change) if of_change else 0.0 for of_change in found]  # 0: a study of CCA alone
     best = max(range(len(scores)), key=lambda place: scores[place])
     record = {"shared": best - 1 if best else None, "change": changes[best].model_dump(), "scores": scores}
     write_atomic(layout.shared_choice, pretty_json(record))

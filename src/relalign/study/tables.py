@@ -191,9 +191,10 @@ def shared_table(results: Results) -> str:
     for place, shared in enumerate([Shared(), *search.shared]):
         records = [results.shared_trial(name, place - 1) if place else results.choice(name) for name in voters]
         chosen = choice is not None and place == (0 if choice["shared"] is None else choice["shared"] + 1)
-        mean = NOTHING if choice is None else f"{choice['scores'][place]:.2f}"
-        scores = ["not run" if record is None else f"{record['score']:.2f}" for record in records]
-        rows.append([*_bold([_change(_with_sections(shared)), mean, *scores], chosen), "yes" if chosen else ""])
+        scores = [record["score"] for record in records if record is not None]
+        mean = f"{np.mean(scores):.2f}" if len(scores) == len(voters) else NOTHING
+        cells = ["not run" if record is None else f"{record['score']:.2f}" for record in records]
+        rows.append([*_bold([_change(_with_sections(shared)), mean, *cells], chosen), "yes" if chosen else ""])
     return markdown(["change", "mean score", *map(_code, voters), "chosen"], rows)
 
 
