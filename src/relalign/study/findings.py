@@ -79,8 +79,9 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
         - **Data**: {sizes}.
         - **Tuning**: {trials} trials for each method (seed {search.seed}), measured on the validation split by
           mean recall plus mean single-modal nDCG@10, which sees neither re-ranking nor ISD. A coordinate search:
-          the first trial has the weights of the paper or its code, as far as they are known, ours weights of 1;
-          each later one changes the best of those before its axis. Then {len(search.shared)} changes of what all
+          the first trial has the weights of the paper or its code, as far as they are known (CoVLR's relation
+          weight, next to nothing as released, starts where it acts), ours weights of 1; each later one changes
+          the best of those before its axis. Then {len(search.shared)} changes of what all
           methods share (model, training) were tried with every trained method as tuned, and the one with the best
           mean over the methods taken for all, if better than none. All that was tried is [below](#tuning).
           Ablations have the settings of their method but for [what they change](#variants).
