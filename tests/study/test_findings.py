@@ -198,13 +198,10 @@ def test_the_search_shows_every_trial_and_the_choice(project):
     assert [row[-1] for row in rows] == ["", "yes"] * 6
     assert rows[1][1] == "**power 0.5**"
     assert rows[2][2:4] == ["96.00", "301.00"]
-    shared = _rows(project, "### openmoji: what all methods share, on validation")
-    assert [row[0] for row in shared] == ["none", "**training.learning_rate 0.002**"]
-    scores = np.array(shared[0][2:-1], dtype=float)
-    assert (shared[0][1], shared[0][-1]) == (f"{scores.mean():.2f}", "")
-    assert shared[1][1:] == ["**97.50**", *["**97.50**"] * 5, "yes"]
     settings = {(row[0], row[1]): row[2:] for row in _rows(project, "## Tuning")}
     assert settings["`covlr`", "`temperature`"] == ["0.05", "0.03", "0.03", "0.03"]
+    rate = str(quick_params().training.learning_rate)
+    assert settings["`iais`", "`training.learning_rate`"] == [rate, "0.002", "0.002", "0.002"]
 
 
 def test_pictures_are_those_that_snakemake_expects_and_stand_alone(project):

@@ -9,15 +9,13 @@ import pytest
 
 from relalign.relevance_files import make_relevance, relevance_of_split
 from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.runs import choose, choose_shared, run_shared_trial, run_trial, run_variant, score
+from relalign.study.runs import choose, run_trial, run_variant, score
 from relalign.study.settings import CLEAN
 from tests.study.results_on_disk import small_study
 from tests.tiny_project import make_features, spoil_test_rows, tiny_params
 
-SEARCH_OF_TWO = {
-    "methods": {"contrastive": {"start": {"matching_weight": 0.5}, "axes": [[{"temperature": 0.2}]]}},
-    "shared": [{"training": {"learning_rate": 0.01}, "backbone": {"fusion_dropout": 0.3}}],
-}
+BETTER = {"temperature": 0.2, "training.learning_rate": 0.01, "backbone.fusion_dropout": 0.3}
+SEARCH_OF_TWO = {"methods": {"contrastive": {"start": {"matching_weight": 0.5}, "axes": [[BETTER]]}}}
 VARIANTS = {"contrastive": {"of": "contrastive"}, "warm": {"of": "contrastive", "change": {"matching_pairs": 3}}}
 
 
@@ -33,17 +31,14 @@ def project(tmp_path: Path):
     return params, study, tmp_path
 
 
-def _searched(params, study, root: Path, *, best: int, shared_is_better: bool) -> StudyLayout:
-    """The whole search, in which a given trial, and the shared change or none, is made to come out best."""
+def _searched(params, study, root: Path, *, best: int) -> StudyLayout:
+    """The whole search, in which a given trial is made to come out best."""
     here = {"dataset": params.dataset}
     layout = StudyLayout.of(root, params.dataset, SEARCH, params)
     for trial in (0, 1):
         run_trial(params, study, root, **here, method="contrastive", trial=trial)
         _score(layout.trial("contrastive", trial, 0), 90.0 + (trial == best))
     choose(params, study, root, **here, method="contrastive")
-    run_shared_trial(params, study, root, **here, method="contrastive", shared=0)
-    _score(layout.shared_trial("contrastive", 0, 0), 95.0 if shared_is_better else 5.0)
-    choose_shared(params, study, root, **here)
     return layout
 
 
@@ -56,13 +51,11 @@ def _settings(run: Path) -> dict:
     return json.loads((run / "model/config.json").read_text())
 
 
-def test_the_best_trial_and_the_best_shared_change_on_validation_are_what_is_run(project) -> None:
+def test_the_best_trial_on_validation_is_what_is_run(project) -> None:
     params, study, root = project
     here = {"dataset": params.dataset}
-    layout = _searched(params, study, root, best=1, shared_is_better=True)
+    layout = _searched(params, study, root, best=1)
     assert json.loads(layout.choice("contrastive").read_text())["trial"] == 1
-    assert json.loads(layout.shared_choice.read_text())["shared"] == 0
-    assert json.loads(layout.shared_choice.read_text())["scores"] == [91.0, 95.0]
 
     run_variant(params, study, root, **here, condition=CLEAN, variant="warm", seed=3)
     run = StudyLayout.of(root, params.dataset, CLEAN, params).run("warm", 3)
@@ -79,18 +72,17 @@ def test_the_best_trial_and_the_best_shared_change_on_validation_are_what_is_run
 
 def test_a_trial_adds_its_change_to_the_best_before_its_axis(project) -> None:
     params, study, root = project
-    layout = _searched(params, study, root, best=0, shared_is_better=False)
+    layout = _searched(params, study, root, best=0)
     starts = [_settings(layout.trial("contrastive", trial, 0))["settings"] for trial in (0, 1)]
     assert [(one["matching_weight"], one["temperature"]) for one in starts] == [(0.5, 0.05), (0.5, 0.2)]
     chosen = json.loads(layout.choice("contrastive").read_text())
     assert (chosen["trial"], chosen["change"]) == (0, {"matching_weight": 0.5})
-    assert _settings(layout.shared_trial("contrastive", 0, 0))["settings"] == starts[0]
 
     longer = {
         "methods": {
             "contrastive": {
                 "start": {"matching_weight": 0.5},
-                "axes": [[{"temperature": 0.2}], [{"matching_pairs": 2}]],
+                "axes": [[BETTER], [{"matching_pairs": 2}]],
             }
         }
     }
@@ -98,22 +90,15 @@ def test_a_trial_adds_its_change_to_the_best_before_its_axis(project) -> None:
     _score(layout.trial("contrastive", 1, 0), 99.0)
     run_trial(params, changed, root, dataset=params.dataset, method="contrastive", trial=2)
     found = json.loads((layout.trial("contrastive", 2, 0) / "validation.json").read_text())["change"]
-    assert found == {"matching_weight": 0.5, "temperature": 0.2, "matching_pairs": 2}
-
-
-def test_what_all_share_stays_as_it_is_where_no_change_is_better(project) -> None:
-    params, study, root = project
-    layout = _searched(params, study, root, best=0, shared_is_better=False)
-    choice = json.loads(layout.shared_choice.read_text())
-    assert (choice["shared"], choice["change"]) == (None, {"backbone": {}, "training": {}})
+    assert found == {"matching_weight": 0.5, **BETTER, "matching_pairs": 2}
 
 
 def test_a_variant_may_have_a_budget_and_a_model_of_its_own(project) -> None:
     params, study, root = project
     here = {"dataset": params.dataset}
-    _searched(params, study, root, best=0, shared_is_better=False)
+    _searched(params, study, root, best=0)
     variants = VARIANTS | {
-        "long": {"of": "contrastive", "training": {"epochs": 3}, "backbone": {"fusion_layers": 2}}
+        "long": {"of": "contrastive", "change": {"training.epochs": 3, "backbone.fusion_layers": 2}}
     }
     changed = small_study(
         **study.model_dump(exclude={"variants", "evaluate"}), variants=variants, evaluate={"rerank_depth": 0}

@@ -5,16 +5,7 @@ import yaml
 
 from relalign.errors import RelalignError
 from relalign.params import load_params
-from relalign.study.settings import (
-    Shared,
-    Tuning,
-    Variant,
-    backbone_of,
-    corruption_of,
-    load_study,
-    method_with,
-    training_of,
-)
+from relalign.study.settings import Tuning, Variant, budget_of, changed, corruption_of, load_study
 from tests.study.results_on_disk import small_study
 
 ROOT = Path(__file__).parents[2]
@@ -46,12 +37,12 @@ def test_the_repositorys_study_fits_its_params() -> None:
         (("search", "methods", "iais", "axes", 1, 0), {"weight": 1.0}, r"methods\.iais\.axes\.1\.0.*weight"),
         (("search", "methods", "covlr", "start"), {"stepsize": 1.0}, r"covlr\.start.*stepsize.*step_size"),
         (("search", "methods", "unheard"), {}, "'unheard' is not an entry of 'method'"),
-        (("search", "shared", 0, "training"), {"rate": 1.0}, r"search\.shared\.0\.training.*rate"),
-        (("search", "shared", 0, "backbone"), {"layers": 1}, r"search\.shared\.0\.backbone.*layers"),
+        (("search", "methods", "iais", "start"), {"training.rate": 1.0}, r"iais\.start\.training.*rate"),
+        (("search", "methods", "iais", "start"), {"trainings.epochs": 1}, r"iais\.start.*trainings\.epochs"),
         (("variants", "covlr-sum"), {"of": "covlr", "change": {"meta_order": "zeroth"}}, r"variants\.covlr-sum"),
         (("variants", "wide"), {"of": "iais", "datasets": ["nowhere"]}, r"variants\.wide\.datasets: 'nowhere'"),
-        (("variants", "deep"), {"of": "iais", "backbone": {"layers": 3}}, r"variants\.deep\.backbone.*layers"),
-        (("variants", "long"), {"of": "iais", "training": {"epochs": 0}}, r"variants\.long\.training.*epochs"),
+        (("variants", "deep"), {"of": "iais", "change": {"backbone.layers": 3}}, r"change\.backbone.*layers"),
+        (("variants", "long"), {"of": "iais", "change": {"training.epochs": 0}}, r"change\.training.*epochs"),
         (("evaluate",), {"rerank": 3}, "evaluate.*rerank"),
         (("variants", "new"), {"of": "iais-ranking"}, "no entry in search.methods"),
         (("training",), {"epoch": 3}, "training.*epoch"),
@@ -73,35 +64,35 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_change_leaves_the_other_settings_as_they_are() -> None:
-    changed = method_with(PARAMS, "covlr", {"meta_order": "none"}, where="here")
-    assert changed.meta_order == "none"
-    assert changed.relation_weight == PARAMS.method["covlr"].relation_weight
+    found = changed(PARAMS, small_study(), "covlr", {"meta_order": "none"}, where="here")
+    assert found.method == PARAMS.method["covlr"].model_copy(update={"meta_order": "none"})
+    assert found.backbone == PARAMS.backbone
 
 
 def test_the_budget_is_params_with_the_studys_changes() -> None:
-    training = training_of(PARAMS, small_study(training={"epochs": 3}))
-    assert training == PARAMS.training.model_copy(update={"epochs": 3})
+    assert budget_of(PARAMS, small_study(training={"epochs": 3})) == PARAMS.training.model_copy(
+        update={"epochs": 3}
+    )
 
 
-def test_a_variants_change_of_what_all_share_comes_after_the_chosen_one() -> None:
+def test_a_key_with_its_section_changes_the_model_or_the_studys_training() -> None:
     study = small_study(training={"epochs": 3, "batch_size": 8})
-    chosen = Shared(training={"learning_rate": 0.5, "batch_size": 9}, backbone={"width": 7, "heads": 1})
-    variant = Variant(of="cca", training={"batch_size": 10}, backbone={"width": 8})
-    training, backbone = training_of(PARAMS, study, chosen, variant), backbone_of(PARAMS, chosen, variant)
-    assert (training.epochs, training.learning_rate, training.batch_size) == (3, 0.5, 10)
-    assert (backbone.width, backbone.heads) == (8, 1)
+    change = {"training.batch_size": 10, "backbone.width": 8, "temperature": 0.5}
+    found = changed(PARAMS, study, "iais", change, where="here")
+    assert found.training == PARAMS.training.model_copy(update={"epochs": 3, "batch_size": 10})
+    assert found.backbone == PARAMS.backbone.model_copy(update={"width": 8})
+    assert found.method.temperature == 0.5
+
+
+def test_a_variant_with_a_model_or_budget_of_its_own_is_not_comparable() -> None:
+    changes = {"temperature": 0.5}, {"training.epochs": 3}, {"backbone.width": 8}
+    assert [Variant(of="iais", change=change).comparable for change in changes] == [True, False, False]
 
 
 def test_a_trial_builds_on_all_that_come_before_its_axis() -> None:
     tuning = Tuning(start={"a": 0}, axes=[[{"a": 1}, {"a": 2}], [{"b": 1}], [{"c": 1}, {"c": 2}]])
     assert tuning.trials == [{"a": 0}, {"a": 1}, {"a": 2}, {"b": 1}, {"c": 1}, {"c": 2}]
     assert [len(tuning.earlier(trial)) for trial in range(6)] == [0, 1, 1, 3, 4, 4]
-
-
-def test_only_trained_methods_are_asked_about_what_all_share() -> None:
-    search = small_study().search
-    assert set(search.methods) - set(search.voters(PARAMS)) == {"cca"}
-    assert len(search.voters(PARAMS)) == 5
 
 
 def test_a_variant_has_the_studys_seeds_and_datasets_unless_it_names_its_own() -> None:

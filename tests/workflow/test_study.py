@@ -13,8 +13,7 @@ STUDY = {
     "training": {"epochs": 2, "validate_every": 1},
     "evaluate": {"rerank_depth": 2},
     "search": {
-        "methods": {"contrastive": {"axes": [[{"temperature": 0.2}]]}},
-        "shared": [{"training": {"learning_rate": 0.01}}],
+        "methods": {"contrastive": {"axes": [[{"training.learning_rate": 0.01}], [{"temperature": 0.2}]]}},
     },
     "variants": {"contrastive": {"of": "contrastive"}},
     "sweep": {
@@ -37,7 +36,7 @@ def test_the_study_goes_from_search_to_findings_and_the_pipeline_stays_as_it_was
     for condition in ("clean", "text-drop-50"):
         assert (results / condition / "contrastive/seed0/metrics.json").is_file()
     assert (project.root / "data/study/tiny/text-drop-50/tiny-bert/manifest.json").is_file()
-    assert (results / "search/contrastive-shared0/seed0/validation.json").is_file()
+    assert (results / "search/contrastive-trial2/seed0/validation.json").is_file()
     assert "Nothing to be done" in project.snakemake("study")
     assert "Nothing to be done" in project.snakemake()
     assert "Data and pipelines are up to date" in project.dvc("status")

@@ -17,7 +17,8 @@ def canonical(*values):
     return canonical_json(values)
 
 
-def common_settings(wildcards):
+def shared_settings():
+    """The model and the training, as far as tuning and variants do not change them."""
     return [config.get("backbone", {}), config.get("training", {}), study.training]
 
 

@@ -5,7 +5,6 @@ wildcard_constraints:
     variant="|".join(map(re.escape, study.variants)),
     condition=r"clean|(image|text)-[a-z]+-\d+",
     trial=r"\d+",
-    shared=r"\d+",
 
 
 rule study:
@@ -32,7 +31,7 @@ rule study_trial:
         runtime=600,
     params:
         settings=lambda wildcards: canonical(
-            common_settings(wildcards),
+            shared_settings(),
             config["method"][wildcards.method],
             study.search.methods[wildcards.method].trials[int(wildcards.trial)],
         ),
@@ -55,54 +54,6 @@ rule study_choose:
         "logs/{dataset}/study/search/{method}.log",
     shell:
         "relalign study choose --dataset {wildcards.dataset:q} --method {wildcards.method:q} > {log:q} 2>&1"
-
-
-rule study_shared_trial:
-    input:
-        sources("evaluate"),
-        features,
-        choice=rules.study_choose.output[0],
-        pairs="data/pairs/{dataset}",
-    output:
-        model=directory("results/{dataset}/study/search/{method}-shared{shared}/seed{seed}/model"),
-        measured="results/{dataset}/study/search/{method}-shared{shared}/seed{seed}/validation.json",
-    log:
-        "logs/{dataset}/study/search/{method}-shared{shared}-seed{seed}.log",
-    benchmark:
-        "logs/{dataset}/study/search/{method}-shared{shared}-seed{seed}.benchmark.tsv"
-    threads: params_checked.training.threads
-    resources:
-        mem_mb=8000,
-        runtime=600,
-    params:
-        settings=lambda wildcards: canonical(
-            common_settings(wildcards), study.search.shared[int(wildcards.shared)].model_dump()
-        ),
-    shell:
-        "relalign study shared-trial --dataset {wildcards.dataset:q} --method {wildcards.method:q}"
-        " --shared {wildcards.shared:q} > {log:q} 2>&1"
-
-
-rule study_choose_shared:
-    input:
-        expand(
-            rules.study_choose.output[0],
-            method=study.search.voters(params_checked),
-            allow_missing=True,
-        ),
-        expand(
-            rules.study_shared_trial.output.measured,
-            method=study.search.voters(params_checked),
-            shared=range(len(study.search.shared)),
-            seed=study.search.seed,
-            allow_missing=True,
-        ),
-    output:
-        "results/{dataset}/study/search/shared/choice.json",
-    log:
-        "logs/{dataset}/study/search/shared.log",
-    shell:
-        "relalign study choose-shared --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
 
 rule study_features:
@@ -134,7 +85,6 @@ rule study_run:
         choice=lambda wildcards: (
             f"results/{wildcards.dataset}/study/search/{study.variants[wildcards.variant].of}.json"
         ),
-        shared=rules.study_choose_shared.output[0],
         pairs="data/pairs/{dataset}",
         relevance="data/relevance/{dataset}",
     output:
@@ -152,7 +102,7 @@ rule study_run:
         runtime=600,
     params:
         settings=lambda wildcards: canonical(
-            common_settings(wildcards),
+            shared_settings(),
             config["method"][study.variants[wildcards.variant].of],
             study.variants[wildcards.variant].model_dump(exclude={"seeds", "datasets"}),
             config.get("evaluate", {}),

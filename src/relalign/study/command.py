@@ -7,8 +7,6 @@ from typing import Any
 ACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "trial": ("train one trial of the search and measure it on validation", ("dataset", "method", "trial")),
     "choose": ("take the best trial of a method", ("dataset", "method")),
-    "shared-trial": ("train a tuned method with a change that all share", ("dataset", "method", "shared")),
-    "choose-shared": ("take the change that is best for all methods", ("dataset",)),
     "features": ("make the features of a corrupted modality", ("dataset", "condition")),
     "run": ("train and measure one variant", ("dataset", "condition", "variant", "seed")),
     "findings": ("write docs/findings.md", ()),
@@ -23,9 +21,7 @@ def add_study_commands(commands: Any) -> None:
         parser = actions.add_parser(name, help=description, description=description)
         parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
         for need in needs:
-            parser.add_argument(
-                f"--{need}", required=True, type=int if need in ("trial", "shared", "seed") else str
-            )
+            parser.add_argument(f"--{need}", required=True, type=int if need in ("trial", "seed") else str)
         parser.set_defaults(run=_run)
 
 
@@ -41,10 +37,6 @@ def _run(options: argparse.Namespace) -> None:
         runs.run_trial(params, study, root, **given)
     elif options.action == "choose":
         runs.choose(params, study, root, **given)
-    elif options.action == "shared-trial":
-        runs.run_shared_trial(params, study, root, **given)
-    elif options.action == "choose-shared":
-        runs.choose_shared(params, study, root, **given)
     elif options.action == "features":
         runs.make_corrupted_features(params, root, **given)
     elif options.action == "run":

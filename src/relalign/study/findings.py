@@ -12,7 +12,7 @@ from relalign.study import tables
 from relalign.study.judging import Finding, judge_claims
 from relalign.study.pictures import dataset_pictures
 from relalign.study.results import Results
-from relalign.study.settings import Study, Tuning, evaluate_of, training_of
+from relalign.study.settings import Study, Tuning, budget_of, evaluate_of
 
 NOTES = "docs/findings-notes.md"
 
@@ -68,7 +68,7 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
     )
     trials = len(next(iter(search.methods.values()), Tuning()).trials)
     margins = ", ".join(f"{number(value)} for {name}" for name, value in study.margin.items())
-    training, evaluate = training_of(params, study), evaluate_of(params, study)
+    training, evaluate = budget_of(params, study), evaluate_of(params, study)
     budget = f"{training.epochs} epochs in batches of {training.batch_size}, {training.precision}"
     sweep = study.sweep
     rates = ", ".join(number(rate) for rate in sweep.rates)
@@ -81,12 +81,11 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
           mean recall plus mean single-modal nDCG@10, which sees neither re-ranking nor ISD. A coordinate search:
           the first trial has the weights of the paper or its code, as far as they are known (CoVLR's relation
           weight, next to nothing as released, starts where it acts), ours weights of 1; each later one changes
-          the best of those before its axis. Then {len(search.shared)} changes of what all
-          methods share (model, training) were tried with every trained method as tuned, and the one with the best
-          mean over the methods taken for all, if better than none. All that was tried is [below](#tuning).
-          Ablations have the settings of their method but for [what they change](#variants).
+          the best of those before its axis. A method's learning rate is tuned as its weights are. All that was
+          tried is [below](#tuning). Ablations have the settings of their method but for
+          [what they change](#variants).
         - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
-          alike ({budget}), but for those that have [their own budget or fewer seeds](#variants); the first
+          alike ({budget}), but for those with [a budget of their own or fewer seeds](#variants); the first
           {evaluate.rerank_depth} candidates are re-ranked by fusion (only "re-ranked" numbers use it). Fusion, and
           with it ISD, is computed in {evaluate.precision}. All methods are selected from the same epochs, those
           after {tables.percent(training.select_from)} of the training.
@@ -156,7 +155,6 @@ def _tuning(params: Params, study: Study, found: Mapping[str, Results]) -> str:
     parts = ["## Tuning", "The settings that were varied:", tables.tuned_table(params, study, choices)]
     for dataset, results in found.items():
         parts += [f"### {dataset}: all trials, on validation", tables.search_table(results)]
-        parts += [f"### {dataset}: what all methods share, on validation", tables.shared_table(results)]
     return "\n\n".join(parts)
 
 

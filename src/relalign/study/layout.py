@@ -44,15 +44,6 @@ class StudyLayout(Layout):
         """One trial of the search: `model/` and `validation.json`."""
         return self.run(f"{method}-trial{trial}", seed)
 
-    def shared_trial(self, method: str, shared: int, seed: int) -> Path:
-        """One method, as tuned, with one change of what all methods share: as `trial`."""
-        return self.run(f"{method}-shared{shared}", seed)
-
     def choice(self, method: str) -> Path:
         """The best trial of one method."""
         return self.study / SEARCH / f"{method}.json"
-
-    @property
-    def shared_choice(self) -> Path:
-        """What was chosen for all methods."""
-        return self.study / SEARCH / "shared/choice.json"

@@ -49,9 +49,8 @@ class Results:
         return [name for name in self.study.variants if self.seeds((name, CLEAN))]
 
     def comparable(self) -> list[str]:
-        """Those of them with the study's own model and budget: between others, these differ too."""
-        made = self.study.variants
-        return [name for name in self.variants() if not made[name].backbone and not made[name].training]
+        """Those of them with their method's own model and training: between others, these differ too."""
+        return [name for name in self.variants() if self.study.variants[name].comparable]
 
     def seeds(self, *wheres: Where) -> tuple[int, ...]:
         """The seeds that all of these were run with."""
@@ -92,18 +91,9 @@ class Results:
         count = len(self.study.search.methods[method].trials)
         return [_json(layout.trial(method, trial, seed) / "validation.json") for trial in range(count)]
 
-    def shared_trial(self, method: str, shared: int) -> dict[str, Any] | None:
-        """The record of a method with one change of what all share, None if it was not run."""
-        folder = self._layout(SEARCH).shared_trial(method, shared, self.study.search.seed)
-        return _json(folder / "validation.json")
-
     def choice(self, method: str) -> dict[str, Any] | None:
         """The record of the chosen trial, with its number as `trial`; None if there is none yet."""
         return _json(self._layout(SEARCH).choice(method))
-
-    def shared_choice(self) -> dict[str, Any] | None:
-        """What was chosen for all methods (see `choose_shared`); None if nothing has been yet."""
-        return _json(self._layout(SEARCH).shared_choice)
 
     def _planned(self) -> dict[Where, Sequence[int]]:
         clean: dict[Where, Sequence[int]] = {

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -20,16 +19,12 @@ from relalign.single_modal import measure_single_modal
 from relalign.split_data import load_split
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.settings import (
-    Shared,
+    Changed,
     Study,
-    Variant,
-    backbone_of,
+    changed,
     corruption_of,
     evaluate_of,
-    method_with,
     read_choice,
-    read_shared,
-    training_of,
 )
 from relalign.test_set import graded_test_set
 
@@ -42,23 +37,11 @@ def run_trial(params: Params, study: Study, root: Path, *, dataset: str, method:
     layout, tuning = StudyLayout.of(root, dataset, SEARCH, params), study.search.methods[method]
     before = _records(layout, study, method, tuning.earlier(trial))
     change = {**(before[_best(before)]["change"] if before else {}), **tuning.trials[trial]}
-    settings = method_with(params, method, change, where=f"search.methods.{method}, trial {trial}")
+    made_with = changed(params, study, method, change, where=f"search.methods.{method}, trial {trial}")
     folder = layout.trial(method, trial, study.search.seed)
-    _measure(_only(params, study, dataset, folder.parent.name, settings), study, layout, folder, change)
-
-
-def run_shared_trial(params: Params, study: Study, root: Path, *, dataset: str, method: str, shared: int) -> None:
-    """Train a method, as tuned, with one change of what all methods share, and write what it comes to likewise."""
-    layout, change = StudyLayout.of(root, dataset, SEARCH, params), study.search.shared[shared]
-    settings = method_with(params, method, read_choice(layout.choice(method)), where=f"choice of {method}")
-    folder = layout.shared_trial(method, shared, study.search.seed)
-    one = _only(params, study, dataset, folder.parent.name, settings, change)
-    _measure(one, study, layout, folder, change.model_dump())
-
-
-def _measure(params: Params, study: Study, layout: StudyLayout, folder: Path, change: dict[str, Any]) -> None:
-    train(params, layout, method=folder.parent.name, seed=study.search.seed)
-    found = validation_metrics(params, layout, folder / "model")
+    one = _only(params, dataset, folder.parent.name, made_with)
+    train(one, layout, method=folder.parent.name, seed=study.search.seed)
+    found = validation_metrics(one, layout, folder / "model")
     write_atomic(folder / "validation.json", pretty_json({"change": change, "score": score(found), **found}))
 
 
@@ -86,28 +69,6 @@ def choose(params: Params, study: Study, root: Path, *, dataset: str, method: st
     records = _records(layout, study, method, range(len(study.search.methods[method].trials)))
     best = _best(records)
     write_atomic(layout.choice(method), pretty_json({"trial": best, **records[best]}))
-
-
-def choose_shared(params: Params, study: Study, root: Path, *, dataset: str) -> None:
-    """Write the change of what all methods share with the best score on their average; of equal ones the first.
-
-    `scores` has that average for no change (first) and for each of `search.shared`; `shared` is the place of the
-    chosen one there, null for none.
-    """
-    layout, seed = StudyLayout.of(root, dataset, SEARCH, params), study.search.seed
-    voters, changes = study.search.voters(params), [Shared(), *study.search.shared]
-    paths = [
-        [
-            layout.shared_trial(method, place - 1, seed) / "validation.json" if place else layout.choice(method)
-            for method in voters
-        ]
-        for place in range(len(changes))
-    ]
-    found = [[json.loads(path.read_text())["score"] for path in of_change] for of_change in paths]
-    scores = [fmean(of_change) if of_change else 0.0 for of_change in found]  # 0: a study of CCA alone
-    best = max(range(len(scores)), key=lambda place: scores[place])
-    record = {"shared": best - 1 if best else None, "change": changes[best].model_dump(), "scores": scores}
-    write_atomic(layout.shared_choice, pretty_json(record))
 
 
 def _records(layout: StudyLayout, study: Study, method: str, trials: range) -> list[dict[str, Any]]:
@@ -142,23 +103,19 @@ def run_variant(
     layout = StudyLayout.of(root, dataset, condition, params)
     chosen = study.variants[variant]
     change = {**read_choice(layout.choice(chosen.of)), **chosen.change}
-    settings = method_with(params, chosen.of, change, where=f"variants.{variant}")
-    shared = read_shared(layout.shared_choice)
-    one = _only(params, study, dataset, variant, settings, shared, chosen)
-    one = one.model_copy(update={"evaluate": evaluate_of(params, study)})
+    made_with = changed(params, study, chosen.of, change, where=f"variants.{variant}")
+    one = _only(params, dataset, variant, made_with).model_copy(update={"evaluate": evaluate_of(params, study)})
     train(one, layout, method=variant, seed=seed)
     export(one, layout, method=variant, seed=seed)
     evaluate(one, layout, method=variant, seed=seed)
 
 
-def _only(
-    params: Params, study: Study, dataset: str, name: str, settings: Any, *changes: Shared | Variant
-) -> Params:
+def _only(params: Params, dataset: str, name: str, made_with: Changed) -> Params:
     update = {
         "dataset": dataset,
-        "method": {name: settings},
-        "backbone": backbone_of(params, *changes),
-        "training": training_of(params, study, *changes),
+        "method": {name: made_with.method},
+        "backbone": made_with.backbone,
+        "training": made_with.training,
         "tracking": params.tracking.model_copy(update={"experiment": f"{params.tracking.experiment}-study"}),
     }
     return params.model_copy(update=update)

@@ -1,8 +1,9 @@
 """The frozen, typed view of study.yaml, and what a trial or a variant comes to in the terms of params.yaml."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
@@ -22,30 +23,43 @@ from relalign.params import (
     explain,
 )
 
+# Keys are a method's own settings, or those of the model and the training with their section (`training.epochs`).
 Changes = dict[str, Any]
+SECTIONS = ("backbone", "training")
 S = TypeVar("S", bound=Section)
+T = TypeVar("T")
 CLEAN = "clean"
 Modality = Literal["image", "text"]
 ALIGNED = ("iais", "iais-off")
 
 
+class Changed(NamedTuple):
+    """What a run is made with: its method's settings, the model and the training."""
+
+    method: Any
+    backbone: Backbone
+    training: Training
+
+
 class Variant(Section):
     """A method of params.yaml, as tuned, with some of its settings changed: an ablation.
 
-    `backbone` and `training` change those sections for this variant alone. `seeds` and `datasets` are its own if
-    it is not to be run with all of the study's.
+    `seeds` and `datasets` are its own if it is not to be run with all of the study's.
     """
 
     of: Name
     change: Changes = {}
-    backbone: Changes = {}
-    training: Changes = {}
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)] | None = None
     datasets: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] | None = None
 
+    @property
+    def comparable(self) -> bool:
+        """Whether it has its method's own model and training: between others, these differ too."""
+        return not any(_section_of(key) for key in self.change)
+
 
 class Tuning(Section):
-    """The search of one method: `start` and `axes` are changes to its section of params.yaml.
+    """The search of one method, on validation.
 
     Trial 0 is the start; the others are those of the axes, one after the other. A trial adds its change to the
     best of all trials before its axis (coordinate search): an axis is tried at the best that is known by then.
@@ -73,27 +87,11 @@ class Tuning(Section):
         return range(first)
 
 
-class Shared(Section):
-    """A change to what all methods share: the model and its training."""
-
-    backbone: Changes = {}
-    training: Changes = {}
-
-
 class Search(Section):
-    """Tuning on validation, with as many trials for every method.
-
-    First each method's own settings (`methods`); then, with those, each of the changes of `shared`, which all
-    trained methods are asked about: what is best on their average is taken for all, if it is better than none.
-    """
+    """Tuning with equal effort: as many trials for every method."""
 
     seed: NonNegativeCount = 0
     methods: dict[Name, Tuning]
-    shared: list[Shared] = []
-
-    def voters(self, params: Params) -> list[str]:
-        """The methods that `shared` is tried with: those that are trained."""
-        return [name for name in self.methods if params.method[name].algorithm != "cca"]
 
 
 class Sweep(Section):
@@ -166,31 +164,26 @@ def load_study(path: Path, params: Params) -> Study:
         raise RelalignError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise RelalignError("\n".join(f"{path}: {explain(item)}" for item in error.errors())) from None
-    training_of(params, study, where=f"{path}: training")
+    budget_of(params, study, where=f"{path}: training")
     evaluate_of(params, study, where=f"{path}: evaluate")
     for dataset in study.datasets:
         if dataset not in params.datasets:
             raise RelalignError(f"{path}: datasets: '{dataset}' is not an entry of 'datasets' in params.yaml.")
     for method, tuning in study.search.methods.items():
         where = f"{path}: search.methods.{method}"
-        method_with(params, method, tuning.start, where=f"{where}.start")
+        changed(params, study, method, tuning.start, where=f"{where}.start")
         for place, axis in enumerate(tuning.axes):
             for index, change in enumerate(axis):
-                method_with(params, method, change, where=f"{where}.axes.{place}.{index}")
+                changed(params, study, method, change, where=f"{where}.axes.{place}.{index}")
     if len({len(tuning.trials) for tuning in study.search.methods.values()}) > 1:
         raise RelalignError(f"{path}: search.methods: every method needs as many trials as the others.")
-    for index, shared in enumerate(study.search.shared):
-        backbone_of(params, shared, where=f"{path}: search.shared.{index}.backbone")
-        training_of(params, study, shared, where=f"{path}: search.shared.{index}.training")
     for name, variant in study.variants.items():
         for dataset in variant.datasets or ():
             if dataset not in study.datasets:
                 raise RelalignError(f"{path}: variants.{name}.datasets: '{dataset}' is not one of 'datasets'.")
         if variant.of not in study.search.methods:
             raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.methods.")
-        method_with(params, variant.of, variant.change, where=f"{path}: variants.{name}.change")
-        backbone_of(params, variant, where=f"{path}: variants.{name}.backbone")
-        training_of(params, study, variant, where=f"{path}: variants.{name}.training")
+        changed(params, study, variant.of, variant.change, where=f"{path}: variants.{name}.change")
     for modality, kind in study.sweep.kinds.items():
         try:
             Corruption.model_validate({"modality": modality, "kind": kind, "rate": 0.0})
@@ -200,41 +193,44 @@ def load_study(path: Path, params: Params) -> Study:
     return study
 
 
-def training_of(params: Params, study: Study, *changes: Shared | Variant, where: str = "training") -> Training:
-    """The budget and schedule of all runs of the study, changed by what was chosen for all and by a variant."""
-    change = study.training
-    for one in changes:
-        change = change | one.training
-    return _changed(params.training, change, where)
+def changed(params: Params, study: Study, method: str, change: Changes, *, where: str) -> Changed:
+    """A method, the model and the study's budget with some keys changed; an error names its key after `where`."""
+    if method not in params.method:
+        raise RelalignError(f"{where}: '{method}' is not an entry of 'method' in params.yaml.")
+    parts: dict[str, Changes] = {"": {}, **{section: {} for section in SECTIONS}}
+    for key, value in change.items():
+        section = _section_of(key)
+        parts[section][key.removeprefix(f"{section}.")] = value
+    adapter: TypeAdapter[Any] = TypeAdapter(Method)
+    own = {**params.method[method].model_dump(), **parts[""]}
+    return Changed(
+        _validated(adapter.validate_python, own, where),
+        _with(params.backbone, parts["backbone"], f"{where}.backbone"),
+        _with(budget_of(params, study), parts["training"], f"{where}.training"),
+    )
 
 
-def backbone_of(params: Params, *changes: Shared | Variant, where: str = "backbone") -> Backbone:
-    """The shared model, changed by what was chosen for all and by a variant."""
-    change: Changes = {}
-    for one in changes:
-        change = change | one.backbone
-    return _changed(params.backbone, change, where)
+def _section_of(key: str) -> str:
+    return next((section for section in SECTIONS if key.startswith(f"{section}.")), "")
+
+
+def budget_of(params: Params, study: Study, *, where: str = "training") -> Training:
+    """The training of all runs of the study, but for what tuning and variants change of it."""
+    return _with(params.training, study.training, where)
 
 
 def evaluate_of(params: Params, study: Study, *, where: str = "evaluate") -> Evaluate:
     """How all runs of the study are measured."""
-    return _changed(params.evaluate, study.evaluate, where)
+    return _with(params.evaluate, study.evaluate, where)
 
 
-def _changed(section: S, change: Changes, where: str) -> S:
+def _with(section: S, change: Changes, where: str) -> S:
+    return _validated(type(section).model_validate, {**section.model_dump(), **change}, where)
+
+
+def _validated(validate: Callable[[Changes], T], content: Changes, where: str) -> T:
     try:
-        return type(section).model_validate({**section.model_dump(), **change})
-    except ValidationError as error:
-        raise RelalignError("\n".join(f"{where}: {explain(item)}" for item in error.errors())) from None
-
-
-def method_with(params: Params, method: str, change: Changes, *, where: str) -> Any:
-    """A method's section of params.yaml with some keys changed; the error of a wrong key begins with `where`."""
-    if method not in params.method:
-        raise RelalignError(f"{where}: '{method}' is not an entry of 'method' in params.yaml.")
-    adapter: TypeAdapter[Any] = TypeAdapter(Method)
-    try:
-        return adapter.validate_python({**params.method[method].model_dump(), **change})
+        return validate(content)
     except ValidationError as error:
         raise RelalignError("\n".join(f"{where}: {explain(item)}" for item in error.errors())) from None
 
@@ -243,8 +239,3 @@ def read_choice(path: Path) -> Changes:
     """What `relalign study choose` found best for one method."""
     change: Changes = json.loads(path.read_text())["change"]
     return change
-
-
-def read_shared(path: Path) -> Shared:
-    """What `relalign study choose-shared` found best for all methods."""
-    return Shared.model_validate(json.loads(path.read_text())["change"])

@@ -15,7 +15,7 @@ from relalign.study.contrast import contrast
 from relalign.study.judging import Finding, Part, checkpoint_points, variant_points
 from relalign.study.pictures import sweep_points
 from relalign.study.results import MEAN_NDCG, Results
-from relalign.study.settings import CLEAN, Changes, Shared, Study, Variant
+from relalign.study.settings import CLEAN, SECTIONS, Study, changed
 
 NOTHING = "–"
 POOR = {"image": "images", "text": "captions"}
@@ -58,9 +58,8 @@ def variants_table(study: Study) -> str:
     """A row a variant: the method it is of, what it changes, where and with which seeds it is run."""
     rows = []
     for name, variant in study.variants.items():
-        changes = variant.change | _with_sections(variant)
         own = [_plain(variant.seeds or study.seeds), _plain(variant.datasets or study.datasets)]
-        rows.append([f"`{name}`", f"`{variant.of}`", _change(changes), *own])
+        rows.append([f"`{name}`", f"`{variant.of}`", _change(variant.change), *own])
     return markdown(["variant", "method", "change", "seeds", "data"], rows)
 
 
@@ -184,34 +183,18 @@ def search_table(results: Results) -> str:
     return markdown(["method", "change", "score", NAMES[RSUM], NAMES[I2I], NAMES[T2T], "chosen"], rows)
 
 
-def shared_table(results: Results) -> str:
-    """A row a change of what all methods share: the methods' scores and their mean, the chosen one in bold."""
-    search, choice = results.study.search, results.shared_choice()
-    voters, rows = search.voters(results.params), []
-    for place, shared in enumerate([Shared(), *search.shared]):
-        records = [results.shared_trial(name, place - 1) if place else results.choice(name) for name in voters]
-        chosen = choice is not None and place == (0 if choice["shared"] is None else choice["shared"] + 1)
-        scores = [record["score"] for record in records if record is not None]
-        mean = f"{np.mean(scores):.2f}" if len(scores) == len(voters) else NOTHING
-        cells = ["not run" if record is None else f"{record['score']:.2f}" for record in records]
-        rows.append([*_bold([_change(_with_sections(shared)), mean, *cells], chosen), "yes" if chosen else ""])
-    return markdown(["change", "mean score", *map(_code, voters), "chosen"], rows)
-
-
 def _bold(row: Sequence[str], chosen: bool) -> list[str]:
     return [f"**{cell}**" if chosen else cell for cell in row]
-
-
-def _with_sections(changed: Shared | Variant) -> Changes:
-    sections = {"backbone.": changed.backbone, "training.": changed.training}
-    return {prefix + key: value for prefix, change in sections.items() for key, value in change.items()}
 
 
 def tuned_table(params: Params, study: Study, choices: dict[str, dict[str, dict[str, Any] | None]]) -> str:
     """A row a tuned setting: its value in params.yaml, the others tried, and what each dataset's choice has."""
     rows = []
     for method, tuning in study.search.methods.items():
-        own = params.method[method].model_dump(mode="json")
+        made_with = changed(params, study, method, {}, where=method)
+        own = made_with.method.model_dump(mode="json")
+        for section in SECTIONS:
+            own |= {f"{section}.{key}": value for key, value in getattr(made_with, section).model_dump().items()}
         for key in dict.fromkeys(key for change in tuning.trials for key in change):
             tried = dict.fromkeys(_plain(change[key]) for change in tuning.trials if key in change)
             chosen = [
