@@ -3,7 +3,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce study test lint benchmarks ui lock clean
+.PHONY: help reproduce study search test lint benchmarks ui lock clean
 
 # cpu or cuda; without a word, what is installed stays.
 TORCH ?= $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*) .venv/.installed-cpu))
@@ -28,8 +28,11 @@ reproduce: $(ENVIRONMENT) ## run the pipeline on the data of params.yaml, print 
 	snakemake --cores $(CORES)
 	relalign table
 
-study: $(ENVIRONMENT) ## the study of study.yaml: tuning, all methods and ablations, docs/findings.md (hours)
+study: $(ENVIRONMENT) ## the study of study.yaml: all methods and ablations as tuned, docs/findings.md (hours)
 	snakemake --cores $(CORES) study
+
+search: $(ENVIRONMENT) ## tune all methods anew and keep the record, docs/search/*.json (hours)
+	snakemake --cores $(CORES) search
 
 test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake, DVC and MLflow runs
 	pytest -n auto -m "not workflow"

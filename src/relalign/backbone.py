@@ -222,7 +222,7 @@ class Backbone(nn.Module):
     """Two towers and a single-stream fusion encoder (see the module's picture).
 
     `fusion_share` is how much fusion's own say counts beside the similarity when a trained model re-ranks: 1 in
-    training, and chosen on the validation split afterwards (`relalign.fusion_share`).
+    training, and chosen on the validation split before a model re-ranks (`relalign.fusion_share`).
     """
 
     fusion_share: Tensor
@@ -250,7 +250,7 @@ class Backbone(nn.Module):
             nn.Tanh(),
             nn.Linear(settings.fusion_width, 1),
         )
-        self.register_buffer("fusion_share", torch.tensor(1.0))
+        self.register_buffer("fusion_share", torch.tensor(1.0), persistent=False)
         self.matching_offset = nn.Parameter(torch.tensor(0.5))  # the cosine at which a pair is as likely as not
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
 

@@ -13,6 +13,7 @@ from relalign.backbone import Backbone
 from relalign.batches import SplitData
 from relalign.embeddings import Embeddings, load_embeddings
 from relalign.fusion_metrics import measure_attention, measure_reranked
+from relalign.fusion_share import choose_fusion_share
 from relalign.judgements import JudgedNames, read_graded_pairs, read_positives
 from relalign.layout import Layout
 from relalign.metrics.measurement import Measurement
@@ -37,7 +38,7 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     run, settings = layout.run(method, seed), params.evaluate
     embeddings = load_embeddings(run / "embeddings")
     data = load_split(params, layout, "test", device=choose_device(params.training.device))
-    measurements, cross = _fusion(params, layout, run, data, embeddings)
+    measurements, cross, of_fusion = _fusion(params, layout, run, data, embeddings)
     known = _knowledge(params, layout, embeddings, data, cross)
     without_fusion, numbers = measure(embeddings, settings, known)
     inputs = {
@@ -52,7 +53,7 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         parameters=settings.model_dump(mode="json"),
         inputs=inputs,
     ) as draft:
-        metrics = write_evaluation(draft, without_fusion + measurements, numbers, settings)
+        metrics = write_evaluation(draft, without_fusion + measurements, numbers | of_fusion, settings)
     write_atomic(run / "metrics.json", pretty_json(metrics))
     tracking.evaluation_run(
         params.tracking,
@@ -66,27 +67,31 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
 
 def _fusion(
     params: Params, layout: Layout, run: Path, data: SplitData, embeddings: Embeddings
-) -> tuple[list[Measurement], CrossScores | None]:
+) -> tuple[list[Measurement], CrossScores | None, dict[str, float]]:
     settings = params.evaluate
     model = load_model(run / "model", device=data.image_ids.device)
     if not isinstance(model, Backbone):
-        return [], None
+        return [], None, {}
     measurements = measure_attention(
         model, data, embeddings, _phrases(params, layout, data), precision=settings.precision
     )
     if not settings.rerank_depth:
-        return measurements, None
+        return measurements, None, {}
+    validation = load_split(params, layout, "val", device=data.image_ids.device)
+    choose_fusion_share(model, validation, precision=settings.precision)
+    share = {"rerank/fusion_share": model.fusion_share.item()}
     i2t, t2i = two_stage(
         model, data, embeddings, run / "embeddings", k=settings.rerank_depth, precision=settings.precision
     )
     measurements += measure_reranked(embeddings, i2t, t2i, ks=settings.recall_at)
     if not settings.released_protocol:
-        return measurements, None
+        return measurements, None, share
     images, captions = len(embeddings.image), len(embeddings.text)
-    return measurements, (
+    cross = (
         released_scores(images, captions, i2t.candidates, i2t.logits),
         released_scores(captions, images, t2i.candidates, t2i.logits),
     )
+    return measurements, cross, share
 
 
 def _phrases(params: Params, layout: Layout, data: SplitData) -> dict[int, PhraseMasks]:

@@ -61,9 +61,11 @@ def measure_attention(
     for chosen in tqdm(
         torch.arange(len(owner)).split(PAIRS_AT_ONCE), desc="Attention", unit="batch", disable=None
     ):
-        image = Side(images[owner[chosen]], data.image.take(owner[chosen]))
+        rows, place_of = owner[chosen].unique(return_inverse=True)
         text = Side(texts[chosen], data.text.take(captions[chosen]))
         with in_precision(data.image_ids.device, precision):
+            # Captions share images, whose tokens are projected once.
+            image = backbone.project_image(Side(images[rows], data.image.take(rows))).take(place_of)
             blocks = backbone.fuse(image, text, attention=True).attention
         assert blocks is not None  # noqa: S101 (asked for)
         parts.append(torch.stack(attention_distance(**vars(blocks))))

@@ -1,4 +1,4 @@
-"""How much the fusion encoder's own say counts in re-ranking: chosen on the validation split, after training.
+"""How much the fusion encoder's own say counts in re-ranking: chosen on the validation split, before it re-ranks.
 
 A matching head learns from hard negatives, among which similarity tells little by construction, so that its raw
 logit trusts similarity too little among ordinary candidates. BLIP (arXiv 2201.12086) adds the similarity to the

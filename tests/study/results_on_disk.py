@@ -9,7 +9,8 @@ import yaml
 from relalign.artifacts import pretty_json, publish
 from relalign.metrics.measurement import Measurement
 from relalign.result_files import write_evaluation
-from relalign.study.layout import SEARCH, StudyLayout
+from relalign.study.layout import StudyLayout
+from relalign.study.record import SearchRecord, Trial, fingerprint, kept_path
 from relalign.study.settings import CLEAN, Study
 from tests.runs_on_disk import QUICK
 from tests.tiny_project import tiny_params
@@ -109,20 +110,11 @@ def write_study(root, study, *, without=("covlr-sum",)):
             for variant in study.sweep.variants:
                 for seed in study.sweep.seeds:
                     write_run(root, dataset, condition, variant, seed, skill=0.7 * SKILL.get(variant, 0.5))
-        layout = StudyLayout.of(root, dataset, SEARCH, quick_params())
-        for place, (method, tuning) in enumerate(study.search.methods.items()):
-            found = [
-                {"change": change, "score": 95 + place + k / 4, "rsum": 300 + place + k / 4, **NDCG}
-                for k, change in enumerate(tuning.trials)
-            ]
-            for trial, record in enumerate(found):
-                _write_json(layout.trial(method, trial, study.search.seed) / "validation.json", record)
-            _write_json(layout.choice(method), {"trial": 1, **found[1]})
-
-
-NDCG = {"i2i/ndcg@10": 40.0, "t2t/ndcg@10": 50.0}
-
-
-def _write_json(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(pretty_json(content))
+        methods = {
+            method: [Trial(change=change, score=95 + place + k / 4) for k, change in enumerate(tuning.trials)]
+            for place, (method, tuning) in enumerate(study.search.methods.items())
+        }
+        record = SearchRecord(settings=fingerprint(quick_params(), study, dataset), methods=methods)
+        path = kept_path(root, dataset)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(pretty_json(record.model_dump(mode="json")))

@@ -1,15 +1,19 @@
 """The study's steps on the tiny project: what one leaves is what the next one takes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from relalign.errors import RelalignError
 from relalign.relevance_files import make_relevance, relevance_of_split
 from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.runs import choose, run_trial, run_variant, score
+from relalign.study.record import SearchRecord, current_search, kept_path, read_search
+from relalign.study.runs import run_variant
+from relalign.study.search import gather_search, keep_search, run_trial, score
 from relalign.study.settings import CLEAN
 from tests.study.results_on_disk import small_study
 from tests.tiny_project import make_features, spoil_test_rows, tiny_params
@@ -38,7 +42,7 @@ def _searched(params, study, root: Path, *, best: int) -> StudyLayout:
     for trial in (0, 1):
         run_trial(params, study, root, **here, method="contrastive", trial=trial)
         _score(layout.trial("contrastive", trial, 0), 90.0 + (trial == best))
-    choose(params, study, root, **here, method="contrastive")
+    gather_search(params, study, root, **here)
     return layout
 
 
@@ -55,9 +59,9 @@ def test_the_best_trial_on_validation_is_what_is_run(project) -> None:
     params, study, root = project
     here = {"dataset": params.dataset}
     layout = _searched(params, study, root, best=1)
-    assert json.loads(layout.choice("contrastive").read_text())["trial"] == 1
+    assert read_search(layout.search).place("contrastive") == 1
 
-    run_variant(params, study, root, **here, condition=CLEAN, variant="warm", seed=3)
+    run_variant(params, study, root, **here, condition=CLEAN, variant="warm", seed=3, search=layout.search)
     run = StudyLayout.of(root, params.dataset, CLEAN, params).run("warm", 3)
     settings = _settings(run)["settings"]
     assert (settings["temperature"], settings["matching_pairs"]) == (0.2, 3)
@@ -75,8 +79,7 @@ def test_a_trial_adds_its_change_to_the_best_before_its_axis(project) -> None:
     layout = _searched(params, study, root, best=0)
     starts = [_settings(layout.trial("contrastive", trial, 0))["settings"] for trial in (0, 1)]
     assert [(one["matching_weight"], one["temperature"]) for one in starts] == [(0.5, 0.05), (0.5, 0.2)]
-    chosen = json.loads(layout.choice("contrastive").read_text())
-    assert (chosen["trial"], chosen["change"]) == (0, {"matching_weight": 0.5})
+    assert read_search(layout.search).chosen("contrastive") == {"matching_weight": 0.5}
 
     longer = {
         "methods": {
@@ -96,18 +99,63 @@ def test_a_trial_adds_its_change_to_the_best_before_its_axis(project) -> None:
 def test_a_variant_may_have_a_budget_and_a_model_of_its_own(project) -> None:
     params, study, root = project
     here = {"dataset": params.dataset}
-    _searched(params, study, root, best=0)
+    search = _searched(params, study, root, best=0).search
     variants = VARIANTS | {
         "long": {"of": "contrastive", "change": {"training.epochs": 3, "backbone.fusion_layers": 2}}
     }
     changed = small_study(
         **study.model_dump(exclude={"variants", "evaluate"}), variants=variants, evaluate={"rerank_depth": 0}
     )
-    run_variant(params, changed, root, **here, condition=CLEAN, variant="long", seed=0)
+    run_variant(params, changed, root, **here, condition=CLEAN, variant="long", seed=0, search=search)
     run = StudyLayout.of(root, params.dataset, CLEAN, params).run("long", 0)
     assert json.loads((run / "model/config.json").read_text())["backbone"]["fusion_layers"] == 2
     assert len(pd.read_csv(run / "model/history.csv")) == 1 + 3
     assert "rerank/rsum" not in json.loads((run / "metrics.json").read_text())
+
+
+def test_the_kept_record_is_gone_by_while_it_was_made_with_these_settings(project) -> None:
+    params, study, root = project
+    found = _searched(params, study, root, best=1).search
+    assert current_search(params, study, root, params.dataset) == found, "nothing is kept yet"
+    keep_search(params, small_study(**study.model_dump(exclude={"datasets"}), datasets=[params.dataset]), root)
+    kept = kept_path(root, params.dataset)
+    assert kept.read_text() == found.read_text()
+    assert current_search(params, study, root, params.dataset) == kept
+    warmer = params.model_copy(update={"backbone": params.backbone.model_copy(update={"dropout": 0.37})})
+    assert current_search(warmer, study, root, params.dataset) == found
+    elsewhere = params.model_copy(update={"training": params.training.model_copy(update={"threads": 2})})
+    assert current_search(elsewhere, study, root, params.dataset) == kept
+
+
+def test_a_missing_or_broken_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RelalignError, match=r"search\.json does not exist.*make search"):
+        read_search(tmp_path / "search.json")
+    (tmp_path / "search.json").write_text('{"settings": "x", "methods": {"cca": [{"change": {}}]}}')
+    with pytest.raises(RelalignError, match=r"(?s)no record of a search.*score.*make search"):
+        read_search(tmp_path / "search.json")
+
+
+def test_of_equal_trials_the_first_is_chosen() -> None:
+    trials = [{"change": {"power": power}, "score": score} for power, score in ((1, 1.0), (2, 3.0), (3, 3.0))]
+    record = SearchRecord.model_validate({"settings": "", "methods": {"cca": trials}})
+    assert (record.place("cca"), record.chosen("cca")) == (1, {"power": 2})
+
+
+def test_only_data_made_poor_are_measured_as_the_sweep_says(project) -> None:
+    params, study, root = project
+    search = _searched(params, study, root, best=0).search
+    sweep = {"datasets": [params.dataset], "kinds": {"text": "drop"}, "rates": [0.5], "variants": ["contrastive"]}
+    sweep |= {"seeds": [0], "change": {"evaluate.rerank_depth": 0}}
+    changed = small_study(**study.model_dump(exclude={"sweep"}), sweep=sweep)
+    poor, text = StudyLayout.of(root, params.dataset, "text-drop-50", params), params.encoders.text
+    shutil.copytree(root / "data/features" / params.dataset / text, poor.features(text))
+    reranked = {}
+    for condition in (CLEAN, "text-drop-50"):
+        given = {"dataset": params.dataset, "condition": condition, "variant": "contrastive", "seed": 0}
+        run_variant(params, changed, root, **given, search=search)
+        run = StudyLayout.of(root, params.dataset, condition, params).run("contrastive", 0)
+        reranked[condition] = "rerank/rsum" in json.loads((run / "metrics.json").read_text())
+    assert reranked == {CLEAN: True, "text-drop-50": False}
 
 
 def test_a_trial_never_reads_the_test_split(project) -> None:

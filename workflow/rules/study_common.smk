@@ -1,5 +1,6 @@
 # The study (study.yaml): tuning on validation, the methods and their ablations, the corruption sweep, the findings.
 # Whoever has taken a method or dataset of it out of params.yaml can still run the pipeline, only not the study.
+from relalign.study.record import current_search
 from relalign.study.settings import CLEAN, load_study, picture_names
 
 try:
@@ -22,15 +23,35 @@ def shared_settings():
     return [config.get("backbone", {}), config.get("training", {}), study.training]
 
 
-def earlier_trials(wildcards):
-    """What a trial builds on: its method's trials before its axis."""
+def records_of(dataset, method, trials):
+    """What the search leaves of these trials of a method."""
     return expand(
         "results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/validation.json",
-        dataset=wildcards.dataset,
-        method=wildcards.method,
-        trial=study.search.methods[wildcards.method].earlier(int(wildcards.trial)),
+        dataset=dataset,
+        method=method,
+        trial=trials,
         seed=study.search.seed,
     )
+
+
+def earlier_trials(wildcards):
+    """What a trial builds on: its method's trials before its axis."""
+    tuning = study.search.methods[wildcards.method]
+    return records_of(wildcards.dataset, wildcards.method, tuning.earlier(int(wildcards.trial)))
+
+
+def every_trial(wildcards):
+    """All trials of a dataset's search."""
+    return [
+        record
+        for method, tuning in study.search.methods.items()
+        for record in records_of(wildcards.dataset, method, range(len(tuning.trials)))
+    ]
+
+
+def tuned(wildcards):
+    """The record of the search: the one in docs/search, or if that was made with other settings, a new one."""
+    return current_search(params_checked, study, Path(), wildcards.dataset)
 
 
 def condition_features(wildcards):

@@ -40,20 +40,24 @@ rule study_trial:
         " --trial {wildcards.trial:q} > {log:q} 2>&1"
 
 
-rule study_choose:
+rule study_gather:
     input:
-        lambda wildcards: expand(
-            rules.study_trial.output.measured,
-            trial=range(len(study.search.methods[wildcards.method].trials)),
-            seed=study.search.seed,
-            allow_missing=True,
-        ),
+        every_trial,
     output:
-        "results/{dataset}/study/search/{method}.json",
+        "results/{dataset}/study/search.json",
     log:
-        "logs/{dataset}/study/search/{method}.log",
+        "logs/{dataset}/study/search.log",
     shell:
-        "relalign study choose --dataset {wildcards.dataset:q} --method {wildcards.method:q} > {log:q} 2>&1"
+        "relalign study gather --dataset {wildcards.dataset:q} > {log:q} 2>&1"
+
+
+rule search:
+    input:
+        expand(rules.study_gather.output[0], dataset=study.datasets),
+    log:
+        "logs/search.log",
+    shell:
+        "relalign study keep > {log:q} 2>&1"
 
 
 rule study_features:
@@ -82,9 +86,7 @@ rule study_run:
     input:
         sources("evaluate"),
         condition_features,
-        choice=lambda wildcards: (
-            f"results/{wildcards.dataset}/study/search/{study.variants[wildcards.variant].of}.json"
-        ),
+        search=tuned,
         pairs="data/pairs/{dataset}",
         relevance="data/relevance/{dataset}",
     output:
@@ -105,12 +107,13 @@ rule study_run:
             shared_settings(),
             config["method"][study.variants[wildcards.variant].of],
             study.variants[wildcards.variant].model_dump(exclude={"seeds", "datasets"}),
+            {} if wildcards.condition == CLEAN else study.sweep.change,
             config.get("evaluate", {}),
             study.evaluate,
         ),
     shell:
         "relalign study run --dataset {wildcards.dataset:q} --condition {wildcards.condition:q}"
-        " --variant {wildcards.variant:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
+        " --variant {wildcards.variant:q} --seed {wildcards.seed:q} --search {input.search:q} > {log:q} 2>&1"
 
 
 rule study_findings:
@@ -120,7 +123,17 @@ rule study_findings:
         "study.yaml",
         expand(
             "src/relalign/study/{file}.py",
-            file=("claims", "contrast", "findings", "judging", "pictures", "results", "settings", "tables"),
+            file=(
+                "claims",
+                "contrast",
+                "findings",
+                "judging",
+                "pictures",
+                "record",
+                "results",
+                "settings",
+                "tables",
+            ),
         ),
     output:
         "docs/findings.md",

@@ -148,11 +148,8 @@ def _dataset(results: Results, findings: list[Finding], pictures: set[str]) -> s
 
 
 def _tuning(params: Params, study: Study, found: Mapping[str, Results]) -> str:
-    choices = {
-        dataset: {method: results.choice(method) for method in study.search.methods}
-        for dataset, results in found.items()
-    }
-    parts = ["## Tuning", "The settings that were varied:", tables.tuned_table(params, study, choices)]
+    searches = {dataset: results.search for dataset, results in found.items()}
+    parts = ["## Tuning", "The settings that were varied:", tables.tuned_table(params, study, searches)]
     for dataset, results in found.items():
         parts += [f"### {dataset}: all trials, on validation", tables.search_table(results)]
     return "\n\n".join(parts)

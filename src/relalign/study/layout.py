@@ -44,6 +44,7 @@ class StudyLayout(Layout):
         """One trial of the search: `model/` and `validation.json`."""
         return self.run(f"{method}-trial{trial}", seed)
 
-    def choice(self, method: str) -> Path:
-        """The best trial of one method."""
-        return self.study / SEARCH / f"{method}.json"
+    @property
+    def search(self) -> Path:
+        """The record of all trials (`relalign.study.search`)."""
+        return self.study / "search.json"

@@ -1,10 +1,8 @@
 """What the study has left on disk for one dataset, as far as it is there."""
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,8 @@ from numpy.typing import NDArray
 from relalign.metrics.resampling import draw_weights
 from relalign.paired import RunResult, System, check_same_queries, read_run, summarise
 from relalign.params import Params
-from relalign.study.layout import SEARCH, StudyLayout
+from relalign.study.layout import StudyLayout
+from relalign.study.record import SearchRecord, current_search, read_search
 from relalign.study.settings import CLEAN, Study
 
 READ = r"(?:rerank/)?(?:i2t|t2i)/recall@\d+|(?:i2i|t2t)/ndcg@10|isd/(?:singular|distributed)"
@@ -85,15 +84,11 @@ class Results:
                 return last if share > 0 else 1 - last
         return None
 
-    def trials(self, method: str) -> list[dict[str, Any] | None]:
-        """The record of each trial of the search, None for those not run."""
-        layout, seed = self._layout(SEARCH), self.study.search.seed
-        count = len(self.study.search.methods[method].trials)
-        return [_json(layout.trial(method, trial, seed) / "validation.json") for trial in range(count)]
-
-    def choice(self, method: str) -> dict[str, Any] | None:
-        """The record of the chosen trial, with its number as `trial`; None if there is none yet."""
-        return _json(self._layout(SEARCH).choice(method))
+    @cached_property
+    def search(self) -> SearchRecord | None:
+        """The search that the runs go by; None if it has not been run."""
+        path = current_search(self.params, self.study, self.root, self.dataset)
+        return read_search(path) if path.is_file() else None
 
     def _planned(self) -> dict[Where, Sequence[int]]:
         clean: dict[Where, Sequence[int]] = {
@@ -142,10 +137,3 @@ def _with_mean_ndcg(system: System) -> System:
         | {MEAN_NDCG: np.mean([system.contributions[part] for part in parts], axis=0)},
         sizes=system.sizes,
     )
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content

@@ -1,6 +1,5 @@
 """The frozen, typed view of study.yaml, and what a trial or a variant comes to in the terms of params.yaml."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -23,9 +22,9 @@ from relalign.params import (
     explain,
 )
 
-# Keys are a method's own settings, or those of the model and the training with their section (`training.epochs`).
+# Keys are a method's own settings, or those of what methods share, with their section (`training.epochs`).
 Changes = dict[str, Any]
-SECTIONS = ("backbone", "training")
+SECTIONS = ("backbone", "training", "evaluate")
 S = TypeVar("S", bound=Section)
 T = TypeVar("T")
 CLEAN = "clean"
@@ -34,11 +33,12 @@ ALIGNED = ("iais", "iais-off")
 
 
 class Changed(NamedTuple):
-    """What a run is made with: its method's settings, the model and the training."""
+    """What a run is made with: its method's settings, the model, the training, and how it is measured."""
 
     method: Any
     backbone: Backbone
     training: Training
+    evaluate: Evaluate
 
 
 class Variant(Section):
@@ -55,7 +55,7 @@ class Variant(Section):
     @property
     def comparable(self) -> bool:
         """Whether it has its method's own model and training: between others, these differ too."""
-        return not any(_section_of(key) for key in self.change)
+        return not any(_section_of(key) in ("backbone", "training") for key in self.change)
 
 
 class Tuning(Section):
@@ -95,13 +95,17 @@ class Search(Section):
 
 
 class Sweep(Section):
-    """One modality made worse and worse: `kinds` names the corruption of each modality (see `Corruption`)."""
+    """One modality made worse and worse: `kinds` names the corruption of each modality (see `Corruption`).
+
+    `change` is made to every variant under a corruption.
+    """
 
     datasets: tuple[Name, ...] = Field(strict=False)
     kinds: dict[Modality, str]
     rates: tuple[Fraction, ...] = Field(strict=False)
     variants: tuple[Name, ...] = Field(strict=False)
     seeds: tuple[NonNegativeCount, ...] = Field(strict=False)
+    change: Changes = {}
 
 
 class Study(Section):
@@ -184,6 +188,10 @@ def load_study(path: Path, params: Params) -> Study:
         if variant.of not in study.search.methods:
             raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.methods.")
         changed(params, study, variant.of, variant.change, where=f"{path}: variants.{name}.change")
+    for name in study.sweep.variants:
+        if name not in study.variants:
+            raise RelalignError(f"{path}: sweep.variants: '{name}' is not one of 'variants'.")
+        changed(params, study, study.variants[name].of, study.sweep.change, where=f"{path}: sweep.change")
     for modality, kind in study.sweep.kinds.items():
         try:
             Corruption.model_validate({"modality": modality, "kind": kind, "rate": 0.0})
@@ -194,7 +202,7 @@ def load_study(path: Path, params: Params) -> Study:
 
 
 def changed(params: Params, study: Study, method: str, change: Changes, *, where: str) -> Changed:
-    """A method, the model and the study's budget with some keys changed; an error names its key after `where`."""
+    """A method, the model, the study's budget and measuring with some keys changed; errors begin with `where`."""
     if method not in params.method:
         raise RelalignError(f"{where}: '{method}' is not an entry of 'method' in params.yaml.")
     parts: dict[str, Changes] = {"": {}, **{section: {} for section in SECTIONS}}
@@ -207,7 +215,21 @@ def changed(params: Params, study: Study, method: str, change: Changes, *, where
         _validated(adapter.validate_python, own, where),
         _with(params.backbone, parts["backbone"], f"{where}.backbone"),
         _with(budget_of(params, study), parts["training"], f"{where}.training"),
+        _with(evaluate_of(params, study), parts["evaluate"], f"{where}.evaluate"),
     )
+
+
+def only(params: Params, dataset: str, name: str, made_with: Changed) -> Params:
+    """The parameters of one run of the study, whose results lie under `name`."""
+    update = {
+        "dataset": dataset,
+        "method": {name: made_with.method},
+        "backbone": made_with.backbone,
+        "training": made_with.training,
+        "evaluate": made_with.evaluate,
+        "tracking": params.tracking.model_copy(update={"experiment": f"{params.tracking.experiment}-study"}),
+    }
+    return params.model_copy(update=update)
 
 
 def _section_of(key: str) -> str:
@@ -220,7 +242,7 @@ def budget_of(params: Params, study: Study, *, where: str = "training") -> Train
 
 
 def evaluate_of(params: Params, study: Study, *, where: str = "evaluate") -> Evaluate:
-    """How all runs of the study are measured."""
+    """How the runs of the study are measured, but for what variants change of it."""
     return _with(params.evaluate, study.evaluate, where)
 
 
@@ -233,9 +255,3 @@ def _validated(validate: Callable[[Changes], T], content: Changes, where: str) -
         return validate(content)
     except ValidationError as error:
         raise RelalignError("\n".join(f"{where}: {explain(item)}" for item in error.errors())) from None
-
-
-def read_choice(path: Path) -> Changes:
-    """What `relalign study choose` found best for one method."""
-    change: Changes = json.loads(path.read_text())["change"]
-    return change

@@ -14,6 +14,7 @@ from relalign.study.claims import I2I, ISD, REPRODUCED, RERANKED, RSUM, T2T, all
 from relalign.study.contrast import contrast
 from relalign.study.judging import Finding, Part, checkpoint_points, variant_points
 from relalign.study.pictures import sweep_points
+from relalign.study.record import SearchRecord
 from relalign.study.results import MEAN_NDCG, Results
 from relalign.study.settings import CLEAN, SECTIONS, Study, changed
 
@@ -173,21 +174,21 @@ def search_table(results: Results) -> str:
     """A row a trial with all that it changes (not run: what it adds to an earlier one), the chosen one in bold."""
     rows = []
     for method, tuning in results.study.search.methods.items():
-        choice = results.choice(method)
-        for place, (change, record) in enumerate(zip(tuning.trials, results.trials(method), strict=True)):
-            chosen = choice is not None and choice["trial"] == place
-            row = [_change(change), *["not run"] * 4]
-            if record is not None:
-                row = [_change(record["change"]), *(f"{record[name]:.2f}" for name in ("score", RSUM, I2I, T2T))]
+        if results.search is None:
+            rows += [[f"`{method}`", _change(change), "not run", ""] for change in tuning.trials]
+            continue
+        for place, trial in enumerate(results.search.methods[method]):
+            chosen = place == results.search.place(method)
+            row = [_change(trial.change), f"{trial.score:.2f}"]
             rows.append([f"`{method}`", *_bold(row, chosen), "yes" if chosen else ""])
-    return markdown(["method", "change", "score", NAMES[RSUM], NAMES[I2I], NAMES[T2T], "chosen"], rows)
+    return markdown(["method", "change", "score", "chosen"], rows)
 
 
 def _bold(row: Sequence[str], chosen: bool) -> list[str]:
     return [f"**{cell}**" if chosen else cell for cell in row]
 
 
-def tuned_table(params: Params, study: Study, choices: dict[str, dict[str, dict[str, Any] | None]]) -> str:
+def tuned_table(params: Params, study: Study, searches: dict[str, SearchRecord | None]) -> str:
     """A row a tuned setting: its value in params.yaml, the others tried, and what each dataset's choice has."""
     rows = []
     for method, tuning in study.search.methods.items():
@@ -198,11 +199,11 @@ def tuned_table(params: Params, study: Study, choices: dict[str, dict[str, dict[
         for key in dict.fromkeys(key for change in tuning.trials for key in change):
             tried = dict.fromkeys(_plain(change[key]) for change in tuning.trials if key in change)
             chosen = [
-                NOTHING if (record := of_method[method]) is None else _plain(record["change"].get(key, own[key]))
-                for of_method in choices.values()
+                NOTHING if search is None else _plain(search.chosen(method).get(key, own[key]))
+                for search in searches.values()
             ]
             rows.append([f"`{method}`", f"`{key}`", _plain(own[key]), "; ".join(tried), *chosen])
-    return markdown(["method", "setting", "params.yaml", "tried", *(f"chosen: {name}" for name in choices)], rows)
+    return markdown(["method", "setting", "params.yaml", "tried", *(f"chosen: {name}" for name in searches)], rows)
 
 
 def p_text(p: float | None) -> str:

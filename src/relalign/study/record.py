@@ -1,0 +1,85 @@
+"""The record of the study's search that the repository keeps, so that a study need not repeat it.
+
+A record (docs/search/<dataset>.json) holds every trial with its score, and `settings`, a hash of all that they
+were made with. While that is what params.yaml and study.yaml say, the study goes by the kept record; otherwise the
+search is run again. `make search` makes the record anew.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from relalign.artifacts import canonical_json
+from relalign.errors import RelalignError
+from relalign.params import Params, Section
+from relalign.study.layout import SEARCH, StudyLayout
+from relalign.study.settings import Changes, Study, changed
+
+WHERE_IT_RUNS = {"device", "threads", "checkpoint_seconds"}  # training's settings that no trial depends on
+
+
+class Trial(Section):
+    """All that one trial changed, and its score on the validation split."""
+
+    change: Changes
+    score: float
+
+
+class SearchRecord(Section):
+    """The trials of every method in the order of study.yaml, and a hash of what they were made with."""
+
+    settings: str
+    methods: dict[str, list[Trial]]
+
+    def place(self, method: str) -> int:
+        """The place of the best trial of a method; of equal ones the first."""
+        return best([trial.score for trial in self.methods[method]])
+
+    def chosen(self, method: str) -> Changes:
+        """What the best trial of a method changed."""
+        return self.methods[method][self.place(method)].change
+
+
+def kept_path(root: Path, dataset: str) -> Path:
+    """The record that the repository keeps."""
+    return root / f"docs/search/{dataset}.json"
+
+
+def read_search(path: Path) -> SearchRecord:
+    """Read a record. Raises `RelalignError` if it is not there or broken."""
+    try:
+        return SearchRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise RelalignError(f"{path} does not exist. Run `make search`.") from None
+    except (ValidationError, ValueError) as error:
+        raise RelalignError(f"{path} is no record of a search: {error}. Run `make search`.") from None
+
+
+def current_search(params: Params, study: Study, root: Path, dataset: str) -> Path:
+    """The record that the study goes by: the kept one if made with these settings, else the results' own."""
+    kept = kept_path(root, dataset)
+    if kept.is_file() and read_search(kept).settings == fingerprint(params, study, dataset):
+        return kept
+    return StudyLayout.of(root, dataset, SEARCH, params).search
+
+
+def fingerprint(params: Params, study: Study, dataset: str) -> str:
+    """A hash of all settings on which a search of this dataset depends."""
+    made_with = [changed(params, study, method, {}, where=method) for method in study.search.methods]
+    sections = [
+        study.search,
+        params.datasets[dataset],
+        params.validate_,
+        *(params.encoder[name] for name in (params.encoders.image, params.encoders.text)),
+        *(part for one in made_with for part in (one.method, one.backbone)),
+    ]
+    content = [section.model_dump(mode="json") for section in sections]
+    content += [one.training.model_dump(mode="json", exclude=WHERE_IT_RUNS) for one in made_with]
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def best(scores: list[float]) -> int:
+    """The place of the highest score; of equal ones the first."""
+    return max(range(len(scores)), key=lambda place: scores[place])
