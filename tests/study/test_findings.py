@@ -227,7 +227,6 @@ def test_nothing_run_is_a_page_all_the_same(tmp_path):
 
 def test_notes_are_taken_in_as_they_are(project, tmp_path):
     shutil.copytree(project, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "docs").mkdir()
     (tmp_path / "docs/findings-notes.md").write_text("Tried *this*.\n\n- and that\n")
     write_findings(quick_params(), small_study(), tmp_path)
     page = (tmp_path / "docs/findings.md").read_text()
