@@ -96,6 +96,10 @@ def _distances(plot: Plot, *, last: bool) -> Plot:
     def plot_with(axes: "Axes") -> None:
         axes.set_xscale("log")
         plot(axes)
+        # Three ticks at equal steps: those of a logarithmic scale of about a decade run into each other.
+        ticks = np.geomspace(*axes.get_xlim(), 5)[1:-1]
+        axes.set_xticks(ticks, [f"{tick:.1e}" if tick < 1e-3 else f"{tick:.2g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1)).set_visible(last)
 
     return plot_with
