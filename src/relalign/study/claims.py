@@ -255,22 +255,11 @@ def _ours() -> list[Claim]:
         )
         for metric, name in ((RSUM, "across modalities"), (I2I, "among images"), (T2T, "among texts"))
     ]
-    longer = [
-        Claim(
-            "ours (consensus, trained longer)",
-            f"ahead of {rival} across and within modalities at once",
-            "consensus-long",
-            three,
-            (f"{rival}-long",),
-        )
-        for rival in ("contrastive", "covlr", "rebalanced")
-    ]
     return [
         *each,
         *alike,
         *captions,
         *parts,
-        *longer,
         Claim("ours (consensus)", "ahead of all trained ones in everything at once", "consensus", three, rivals),
     ]
 

@@ -81,8 +81,9 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
           mean recall plus mean single-modal nDCG@10, which sees neither re-ranking nor ISD. A coordinate search:
           the first trial has the weights of the paper or its code, as far as they are known (CoVLR's relation
           weight, next to nothing as released, starts where it acts), ours weights of 1; each later one changes
-          the best of those before its axis. A method's learning rate is tuned as its weights are. All that was
-          tried is [below](#tuning). Ablations have the settings of their method but for
+          the best of those before its axis. What methods share, the learning rate for one, comes last and is tuned
+          for each of them, too: the best is not the same for all. All trials are [below](#tuning), and kept in
+          docs/search, which the runs go by. Ablations have the settings of their method but for
           [what they change](#variants).
         - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
           alike ({budget}), but for those with [a budget of their own or fewer seeds](#variants); the first
