@@ -65,6 +65,7 @@ def test_a_trained_method_has_every_family_of_metrics(params, layout):
         "isd/distributed",
         "rerank/i2t/recall@1",
         "rerank/rsum",
+        "rerank/fusion_share",
     } <= set(metrics)
     assert not any(name.startswith(("released/", "folds", "i2i/map")) for name in metrics)
 

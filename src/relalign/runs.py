@@ -14,7 +14,6 @@ from relalign.batches import SplitData
 from relalign.checkpoint import drop_checkpoint
 from relalign.embeddings import Embeddings, embed, write_embeddings
 from relalign.errors import RelalignError
-from relalign.fusion_share import choose_fusion_share
 from relalign.index import write_index
 from relalign.layout import Layout
 from relalign.memory import keep_freed_memory
@@ -119,7 +118,6 @@ def _fit(
             on_epoch=lambda row: tracked.log_epoch(row, step=int(row["epoch"])),
         )
         history = progress.history
-        choose_fusion_share(trained.backbone.eval(), validation, precision=params.training.precision)
     save_model(draft, module, settings=settings, backbone=params.backbone, widths=widths)
     return history
 

@@ -66,6 +66,9 @@ DEFINITIONS = (
     Definition("rsum", "both", "Rsum", "Sum of the recalls of both directions (at most 600 with six of them).", 1),
     *_cross_modal("i2t", "image → text", "images with one of their own captions"),
     *_cross_modal("t2i", "text → image", "captions with their own image"),
+    Definition(
+        "rerank/fusion_share", "both", "share", "Weight of fusion's own say, chosen on validation; 0: none.", 0
+    ),
     *_single_modal("i2i", "image → image"),
     *_single_modal("t2t", "text → text"),
     Definition(r"i2it/ndcg@(?P<k>\d+)", "image → both", "nDCG@{k}", _GRADED, 1),
