@@ -5,6 +5,7 @@ import yaml
 
 from relalign.errors import RelalignError
 from relalign.params import load_params
+from relalign.study.record import current_search, kept_path, read_search
 from relalign.study.settings import Tuning, Variant, budget_of, changed, corruption_of, load_study
 from tests.study.results_on_disk import small_study
 
@@ -27,6 +28,21 @@ def test_the_repositorys_study_fits_its_params() -> None:
     study = load_study(ROOT / "study.yaml", PARAMS)
     assert len({len(tuning.trials) for tuning in study.search.methods.values()}) == 1
     assert len(study.seeds) >= 5
+
+
+@pytest.mark.parametrize("dataset", load_study(ROOT / "study.yaml", PARAMS).datasets)
+def test_the_kept_search_is_that_of_the_repositorys_settings(dataset: str) -> None:
+    study = load_study(ROOT / "study.yaml", PARAMS)
+    path = kept_path(ROOT, dataset)
+    assert current_search(PARAMS, study, ROOT, dataset) == path, "run `make search`"
+    record = read_search(path)
+    assert record.methods.keys() == study.search.methods.keys()
+    for method, tuning in study.search.methods.items():
+        found = record.methods[method]
+        for place, (trial, change) in enumerate(zip(found, tuning.trials, strict=True)):
+            before = [found[earlier] for earlier in tuning.earlier(place)]
+            known = max(before, key=lambda one: one.score).change if before else {}
+            assert trial.change == {**known, **change}
 
 
 @pytest.mark.parametrize(
