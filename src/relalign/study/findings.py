@@ -98,12 +98,12 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
         - **sd over seeds** (after ±) answers another question: how much it changes from training to training. For
           a difference it is that of the differences seed by seed.
         - **Tests**: paired permutation tests that flip the signs of images' differences ({settings.permutations}
-          patterns); for the growth of a gain, of differences of differences. They do not see how trainings differ:
-          with two seeds, read the sd over seeds beside p. Learned mixes and correlations over epochs have no share
-          of an image: there seeds are the sample (mixes: Student's t; correlations: flips of their signs, with
-          which five seeds cannot be significant). Correlations over variants: permutations of the points.
-          p-values are Holm's over all claims tested on a dataset; intervals are not corrected, and neither is a
-          verdict that rests on one.
+          patterns); for the growth of a gain, of differences of differences. They do not see how trainings
+          differ: read the sd over seeds beside p, and what has one seed only as a hint. Learned mixes and
+          correlations over epochs have no share of an image: there seeds are the sample (mixes: Student's t;
+          correlations: flips of their signs, with which five seeds cannot be significant). Correlations over
+          variants: permutations of the points. p-values are Holm's over all claims tested on a dataset;
+          intervals are not corrected, and neither is a verdict that rests on one.
         - **Verdicts**: *reproduced* if in the claimed direction with p < {LEVEL}. *Not reproduced* if significant
           in the other direction, or if the interval excludes an improvement of the margin. Otherwise
           *inconclusive*. "Without loss" is *reproduced* if the interval excludes a loss of the margin, be a

@@ -28,7 +28,7 @@ class Trial(Section):
 
 
 class SearchRecord(Section):
-    """The trials of every method in the order of study.yaml, and a hash of what they were made with."""
+    """Every method's trials, in the order in which study.yaml has them, and a hash of what they were made with."""
 
     settings: str
     methods: dict[str, list[Trial]]
