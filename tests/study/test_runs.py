@@ -116,13 +116,14 @@ def test_a_variant_may_have_a_budget_and_a_model_of_its_own(project) -> None:
 def test_the_kept_record_is_gone_by_while_it_was_made_with_these_settings(project) -> None:
     params, study, root = project
     found = _searched(params, study, root, best=1).search
-    assert current_search(params, study, root, params.dataset) == found, "nothing is kept yet"
     keep_search(params, small_study(**study.model_dump(exclude={"datasets"}), datasets=[params.dataset]), root)
     kept = kept_path(root, params.dataset)
     assert kept.read_text() == found.read_text()
+    assert current_search(params, study, root, params.dataset) == found, "keeping it changes nothing"
+    found.unlink()
     assert current_search(params, study, root, params.dataset) == kept
     warmer = params.model_copy(update={"backbone": params.backbone.model_copy(update={"dropout": 0.37})})
-    assert current_search(warmer, study, root, params.dataset) == found
+    assert current_search(warmer, study, root, params.dataset) == found, "to be made"
     elsewhere = params.model_copy(update={"training": params.training.model_copy(update={"threads": 2})})
     assert current_search(elsewhere, study, root, params.dataset) == kept
 

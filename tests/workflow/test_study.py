@@ -37,6 +37,8 @@ def test_the_study_goes_from_search_to_findings_and_the_pipeline_stays_as_it_was
         assert (results / condition / "contrastive/seed0/metrics.json").is_file()
     assert (project.root / "data/study/tiny/text-drop-50/tiny-bert/manifest.json").is_file()
     assert (results / "search/contrastive-trial2/seed0/validation.json").is_file()
+    project.snakemake("search")
+    assert (project.root / "docs/search/tiny.json").read_text() == (results / "search.json").read_text()
     assert "Nothing to be done" in project.snakemake("study")
     assert "Nothing to be done" in project.snakemake()
     assert "Data and pipelines are up to date" in project.dvc("status")

@@ -58,11 +58,13 @@ def read_search(path: Path) -> SearchRecord:
 
 
 def current_search(params: Params, study: Study, root: Path, dataset: str) -> Path:
-    """The record that the study goes by: the kept one if made with these settings, else the results' own."""
-    kept = kept_path(root, dataset)
-    if kept.is_file() and read_search(kept).settings == fingerprint(params, study, dataset):
-        return kept
-    return StudyLayout.of(root, dataset, SEARCH, params).search
+    """The record that the study goes by: that of the results, else the kept one, if made with these settings.
+
+    If neither is there, the first: it is to be made.
+    """
+    found, wanted = StudyLayout.of(root, dataset, SEARCH, params).search, fingerprint(params, study, dataset)
+    records = (path for path in (found, kept_path(root, dataset)) if path.is_file())
+    return next((path for path in records if read_search(path).settings == wanted), found)
 
 
 def fingerprint(params: Params, study: Study, dataset: str) -> str:
