@@ -60,7 +60,8 @@ class Results:
         """Systems to be compared, over the seeds that all of them have; `NotRunError` if there is none."""
         for where in wheres:
             if not self.seeds(where):
-                raise NotRunError(where[0] if where[1] == CLEAN else f"{where[0]} under {where[1]}")
+                name = where[0] if where[1] == CLEAN else f"{where[0]} under {where[1]}"
+                raise NotRunError(name if where in self._planned() else f"{name} planned for {self.dataset}")
         shared = self.seeds(*wheres)
         if not shared:
             raise NotRunError("a seed in common")
