@@ -50,7 +50,7 @@ def every_trial(wildcards):
 
 
 def tuned(wildcards):
-    """The record of the search: the one in docs/search, or if that was made with other settings, a new one."""
+    """The record of the search: that of the results, else the kept one, if made with these settings; else a new one."""
     return current_search(params_checked, study, Path(), wildcards.dataset)
 
 
