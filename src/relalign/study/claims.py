@@ -14,7 +14,8 @@ Kind = Literal["higher", "lower", "kept", "either"]
 RSUM, RERANKED, I2I, T2T = "rsum", "rerank/rsum", "i2i/ndcg@10", "t2t/ndcg@10"
 ISD = ("isd/singular", "isd/distributed")
 TRIES = (("trained longer", "long"), ("larger batches", "large-batch"))  # each a variant of several methods
-REPRODUCED, REFUTED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
+REPRODUCED, REFUTED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
+NOT_RUN, NOT_PLANNED = "not run", "not planned"
 
 
 @dataclass(frozen=True)

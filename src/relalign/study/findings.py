@@ -25,7 +25,13 @@ def write_findings(params: Params, study: Study, root: Path) -> None:
     """
     found = {dataset: Results(params, study, root, dataset) for dataset in study.datasets}
     findings = {dataset: judge_claims(results) for dataset, results in found.items()}
-    parts = ["# Findings", _introduction(), _summary(findings), _notes(root), _method(params, study, found)]
+    parts = [
+        "# Findings",
+        _introduction(),
+        _summary(findings, len(study.seeds)),
+        _notes(root),
+        _method(params, study, found),
+    ]
     for dataset, results in found.items():
         pictures = dataset_pictures(results)
         for name, svg in pictures.items():
@@ -45,12 +51,17 @@ def _introduction() -> str:
     """)
 
 
-def _summary(findings: Mapping[str, list[Finding]]) -> str:
+def _summary(findings: Mapping[str, list[Finding]], seeds: int) -> str:
     counts = []
     for dataset, of_dataset in findings.items():
         number_of = Counter(finding.verdict for finding in of_dataset)
         counts.append(f"- {dataset}: " + ", ".join(f"{count} {name}" for name, count in sorted(number_of.items())))
-    return "\n\n".join(["## Which claims hold", "\n".join(counts), tables.summary_table(dict(findings))])
+    legend = _text(f"""
+        Below a verdict: the differences in what it is measured by, in that order (intervals and p-values are with
+        the results of each dataset), and how many seeds where there are fewer than {seeds}.
+    """)
+    table = tables.summary_table(dict(findings), seeds)
+    return "\n\n".join(["## Which claims hold", "\n".join(counts), legend, table])
 
 
 def _notes(root: Path) -> str:

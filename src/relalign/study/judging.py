@@ -7,9 +7,19 @@ from itertools import product
 import numpy as np
 
 from relalign.metrics.significance import holm
-from relalign.study.claims import INCONCLUSIVE, NOT_RUN, REFUTED, RSUM, Claim, all_claims, below, verdict
+from relalign.study.claims import (
+    INCONCLUSIVE,
+    NOT_PLANNED,
+    NOT_RUN,
+    REFUTED,
+    RSUM,
+    Claim,
+    all_claims,
+    below,
+    verdict,
+)
 from relalign.study.contrast import Contrast, contrast, correlations_over_seeds, over_points, over_seeds
-from relalign.study.results import NotRunError, Results, Where
+from relalign.study.results import NotPlannedError, NotRunError, Results, Where
 from relalign.study.settings import CLEAN, Study
 
 
@@ -36,22 +46,22 @@ class Finding:
 
 
 def judge_claims(results: Results) -> list[Finding]:
-    """A finding for every claim; what lacks its runs is `not run`.
+    """A finding for every claim; what lacks its runs is `not run`, or `not planned` if study.yaml asks for none.
 
     A claim of several comparisons is reproduced only if all of them are (an intersection-union test): its p-value
     is the largest of theirs.
     """
-    measured: list[list[Part] | str] = []
+    measured: list[list[Part] | NotRunError] = []
     for claim in all_claims():
         try:
             measured.append(_measure(claim, results))
         except NotRunError as error:
-            measured.append(str(error))
+            measured.append(error)
     p_values = [max(part.contrast.p for part in parts) for parts in measured if isinstance(parts, list)]
     corrected = iter(holm(np.array(p_values)).tolist())
     return [
-        Finding(claim, NOT_RUN, missing=parts)
-        if isinstance(parts, str)
+        Finding(claim, NOT_PLANNED if isinstance(parts, NotPlannedError) else NOT_RUN, missing=str(parts))
+        if isinstance(parts, NotRunError)
         else judge(claim, parts, next(corrected), results.study)
         for claim, parts in zip(all_claims(), measured, strict=True)
     ]
@@ -98,7 +108,7 @@ def _difference(claim: Claim, metric: str, reference: str, results: Results) -> 
 def _studied(claim: Claim, results: Results) -> str:
     sweep = results.study.sweep
     if results.dataset not in sweep.datasets or claim.corrupted not in sweep.kinds or not sweep.rates:
-        raise NotRunError("corrupted data")
+        raise NotPlannedError("corrupted data")
     return results.study.condition(claim.corrupted, max(sweep.rates))
 
 

@@ -24,6 +24,10 @@ class NotRunError(Exception):
     """Says what is missing."""
 
 
+class NotPlannedError(NotRunError):
+    """What is missing is not asked for by study.yaml."""
+
+
 class Results:
     """The runs of one dataset, under all conditions; all were measured on the same queries."""
 
@@ -59,9 +63,10 @@ class Results:
     def systems(self, *wheres: Where) -> list[System]:
         """Systems to be compared, over the seeds that all of them have; `NotRunError` if there is none."""
         for where in wheres:
+            if where not in self._planned():
+                raise NotPlannedError(where[0])
             if not self.seeds(where):
-                name = where[0] if where[1] == CLEAN else f"{where[0]} under {where[1]}"
-                raise NotRunError(name if where in self._planned() else f"{name} planned for {self.dataset}")
+                raise NotRunError(where[0] if where[1] == CLEAN else f"{where[0]} under {where[1]}")
         shared = self.seeds(*wheres)
         if not shared:
             raise NotRunError("a seed in common")

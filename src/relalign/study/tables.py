@@ -10,7 +10,7 @@ from relalign.metrics.resampling import percentile_interval
 from relalign.paired import System
 from relalign.params import Params
 from relalign.report.comparison_table import ROUNDING, number, p_value
-from relalign.study.claims import I2I, ISD, REPRODUCED, RERANKED, RSUM, T2T, all_claims
+from relalign.study.claims import I2I, ISD, NOT_PLANNED, REPRODUCED, RERANKED, RSUM, T2T, all_claims
 from relalign.study.contrast import contrast
 from relalign.study.judging import Finding, Part, checkpoint_points, variant_points
 from relalign.study.pictures import sweep_points
@@ -43,15 +43,15 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def summary_table(findings: dict[str, list[Finding]]) -> str:
-    """A row a claim, a column a dataset."""
+def summary_table(findings: dict[str, list[Finding]], seeds: int) -> str:
+    """A row a claim, a column a dataset: the verdict, and the difference in each number that it rests on."""
     rows = []
     for place, claim in enumerate(all_claims()):
         measured = ", ".join(NAMES[metric] for metric in claim.metrics)
         if claim.test in ("variants", "checkpoints"):
             measured += f" with {NAMES[claim.outcome]}"
-        verdicts = [_verdict(of_dataset[place]) for of_dataset in findings.values()]
-        rows.append([str(place + 1), claim.paper, claim.sentence, measured, *verdicts])
+        cells = [_verdict_and_differences(of_dataset[place], seeds) for of_dataset in findings.values()]
+        rows.append([str(place + 1), claim.paper, claim.sentence, measured, *cells])
     return markdown(["", "of", "claim", "measured by", *findings], rows)
 
 
@@ -214,6 +214,21 @@ def p_text(p: float | None) -> str:
 def percent(share: float) -> str:
     """`95 %` for .95."""
     return f"{100 * share:g} %"
+
+
+def _verdict_and_differences(finding: Finding, seeds: int) -> str:
+    """Fewer than `seeds` seeds are said; differences from several others do not fit into a cell."""
+    if finding.verdict == NOT_PLANNED:
+        return NOT_PLANNED
+    notes = []
+    if finding.parts and len({part.reference for part in finding.parts}) == 1:
+        notes = ["; ".join(signed(part.contrast.difference) for part in finding.parts)]
+    notes += [f"{count} seed{'s' * (count > 1)}" for count in sorted(_fewer(finding, seeds))]
+    return "<br>".join([_verdict(finding), *notes])
+
+
+def _fewer(finding: Finding, seeds: int) -> set[int]:
+    return {part.contrast.seeds for part in finding.parts if 0 < part.contrast.seeds < seeds}
 
 
 def _verdict(finding: Finding) -> str:
