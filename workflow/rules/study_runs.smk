@@ -137,7 +137,11 @@ rule study_findings:
         ),
     output:
         "docs/findings.md",
-        [f"docs/images/study-{name}.svg" for dataset in study.datasets for name in picture_names(study, dataset)],
+        [
+            f"docs/images/study-{name}.svg"
+            for dataset in study.datasets
+            for name in picture_names(study, dataset, params_checked.report.baseline)
+        ],
     log:
         "logs/findings.log",
     resources:

@@ -25,18 +25,19 @@ def write_findings(params: Params, study: Study, root: Path) -> None:
     """
     found = {dataset: Results(params, study, root, dataset) for dataset in study.datasets}
     findings = {dataset: judge_claims(results) for dataset, results in found.items()}
+    pictures = {name: svg for results in found.values() for name, svg in dataset_pictures(results).items()}
     parts = [
         "# Findings",
         _introduction(),
+        _glance(params, found, set(pictures)),
         _summary(findings, len(study.seeds)),
         _notes(root),
         _method(params, study, found),
     ]
     for dataset, results in found.items():
-        pictures = dataset_pictures(results)
-        for name, svg in pictures.items():
-            write_atomic(root / f"docs/images/study-{name}.svg", svg)
         parts.append(_dataset(results, findings[dataset], set(pictures)))
+    for name, svg in pictures.items():
+        write_atomic(root / f"docs/images/study-{name}.svg", svg)
     parts.append(_tuning(params, study, found))
     parts.append("## Variants\n\n" + tables.variants_table(study))
     write_atomic(root / "docs/findings.md", "\n\n".join(part for part in parts if part) + "\n")
@@ -49,6 +50,19 @@ def _introduction() -> str:
         our words; a claim's verdict is about the methods as implemented here, on frozen encoders' features, at
         this scale.
     """)
+
+
+def _glance(params: Params, found: Mapping[str, Results], pictures: set[str]) -> str:
+    """The pictures of what the methods and main ablations add to the baseline."""
+    shown = [picture for dataset in found if (picture := _picture(f"{dataset}-gains", pictures))]
+    if not shown:
+        return ""
+    legend = _text(f"""
+        What methods and main ablations add to `{params.report.baseline}` on the test split
+        ({_list(tuple(found))}), mean over seeds; lines are {tables.percent(params.evaluate.confidence)} intervals
+        over test images.
+    """)
+    return "\n\n".join(["## At a glance", *shown, legend])
 
 
 def _summary(findings: Mapping[str, list[Finding]], seeds: int) -> str:

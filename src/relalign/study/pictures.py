@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relalign.report import figures
-from relalign.study.claims import ISD, RSUM
+from relalign.study.claims import I2I, ISD, RSUM, T2T
+from relalign.study.contrast import contrast
 from relalign.study.judging import checkpoint_points
 from relalign.study.results import MEAN_NDCG, Results
 from relalign.study.settings import ALIGNED, CLEAN, Modality
@@ -17,14 +18,45 @@ if TYPE_CHECKING:
 Plot = Callable[["Axes"], None]
 Points = Mapping[str, Mapping[float, Sequence[float]]]  # variant, rate, a number a seed
 INK, LINE = "#1d2329", "#d5d9dc"
+GAINS = {RSUM: "Rsum", I2I: "nDCG@10 image → image", T2T: "nDCG@10 text → text"}
 
 
 def dataset_pictures(results: Results) -> dict[str, str]:
     """By name, those pictures of one dataset whose numbers exist."""
-    drawn = {"isd": _isd(results), "epochs": _epochs(results)}
+    drawn = {"gains": _gains(results), "isd": _isd(results), "epochs": _epochs(results)}
     if results.dataset in results.study.sweep.datasets:
         drawn |= {modality: _sweep(modality, results) for modality in results.study.sweep.kinds}
     return {f"{results.dataset}-{name}": svg for name, svg in drawn.items() if svg is not None}
+
+
+def _gains(results: Results) -> str | None:
+    """What each variant adds to the baseline, with intervals: a row a variant, a panel a number."""
+    baseline = results.params.report.baseline
+    names = [
+        name
+        for name in results.study.comparable_with(baseline, results.dataset)
+        if results.seeds((name, CLEAN), (baseline, CLEAN))
+    ]
+    if not names:
+        return None
+    style = figures.style_of(list(results.study.variants))
+    plots = []
+    for metric, label in GAINS.items():
+        rows = {}
+        for name in names:
+            system, against = results.systems((name, CLEAN), (baseline, CLEAN))
+            found = contrast([system], [against], metric, results.params.evaluate)
+            rows[name] = {"": (found.difference, found.low, found.high)}
+        plots.append(_around_zero(figures.forest(rows, f"{label}, less {baseline}'s", style)))
+    return _picture(plots, f"{results.dataset}-gains", height=1 + 0.25 * len(names), share_y=True)
+
+
+def _around_zero(plot: Plot) -> Plot:
+    def plot_with(axes: "Axes") -> None:
+        plot(axes)
+        axes.axvline(0.0, color=INK, linewidth=0.8, zorder=0)
+
+    return plot_with
 
 
 def sweep_points(metric: str, modality: Modality, results: Results) -> Points:
@@ -135,10 +167,10 @@ def _paths(lines: Sequence[tuple[list[float], list[float]]], x_label: str, style
     return plot
 
 
-def _picture(plots: Sequence[Plot], name: str) -> str | None:
+def _picture(plots: Sequence[Plot], name: str, height: float = 4.0, *, share_y: bool = False) -> str | None:
     if not plots:
         return None
-    svg = figures.draw(*plots, name=name, width=4.2 * len(plots), height=4.0, share_y=False)
+    svg = figures.draw(*plots, name=name, width=4.2 * len(plots), height=height, share_y=share_y)
     svg = (
         svg.replace("var(--ink)", INK)
         .replace("var(--line)", LINE)

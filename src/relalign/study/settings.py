@@ -132,6 +132,15 @@ class Study(Section):
             if dataset in (variant.datasets or self.datasets)
         }
 
+    def comparable_with(self, baseline: str, dataset: str) -> list[str]:
+        """The other variants of a dataset with the baseline's seeds and their method's own model and training."""
+        runs = self.runs_on(dataset)
+        return [
+            name
+            for name, seeds in runs.items()
+            if name != baseline and seeds == runs.get(baseline) and self.variants[name].comparable
+        ]
+
     def conditions(self, dataset: str) -> list[str]:
         """The names of the corruptions that a dataset is studied under: `image-patches-40` is rate .4."""
         if dataset not in self.sweep.datasets:
@@ -143,11 +152,12 @@ class Study(Section):
         return f"{modality}-{self.sweep.kinds[modality]}-{round(100 * rate)}" if rate else CLEAN
 
 
-def picture_names(study: Study, dataset: str) -> list[str]:
+def picture_names(study: Study, dataset: str, baseline: str) -> list[str]:
     """What the pictures of one dataset are called, once everything has been run."""
+    gains = ["gains"] if study.comparable_with(baseline, dataset) else []
     epochs = ["epochs"] if set(ALIGNED) & set(study.variants) else []
     sides = study.sweep.kinds if dataset in study.sweep.datasets else []
-    return [f"{dataset}-{name}" for name in ("isd", *epochs, *sides)]
+    return [f"{dataset}-{name}" for name in (*gains, "isd", *epochs, *sides)]
 
 
 def corruption_of(condition: str) -> Corruption | None:
