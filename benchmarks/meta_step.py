@@ -52,7 +52,9 @@ def _distances(method, params, layout, steps):
     fast = [parameter for name, parameter in method.named_parameters() if method._is_fast(name)]
     done = 0
     while True:
-        for batch in data.epoch(settings.batch_size, generator, caption_mixing=settings.caption_mixing):
+        for batch in data.epoch(
+            settings.batch_size, generator, caption_mixing=settings.caption_mixing, captions=method.captions
+        ):
             task = method._cross_modal_task(batch, generator)
             gradients = torch.autograd.grad(task, fast, allow_unused=True)
             inner = method.settings.step_size * _norm([one for one in gradients if one is not None])

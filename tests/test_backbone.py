@@ -113,6 +113,20 @@ def test_each_block_has_its_own_softmax_of_the_last_layer(backbone: Backbone, si
                 torch.testing.assert_close(block[pair, i, : len(columns)], expected)
 
 
+def test_attention_is_not_rounded_under_autocast(backbone: Backbone, sides: tuple[Side, Side]) -> None:
+    """Close to what it is without (tokens are rounded all the same), in float32, and its rows sum to 1 exactly."""
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = backbone.fuse(*sides, attention=True).attention
+    exact = backbone.fuse(*sides, attention=True).attention
+    assert rounded is not None
+    assert exact is not None
+    for name in ("text_text", "image_image", "text_image", "image_text"):
+        block = getattr(rounded, name)
+        assert block.dtype == torch.float32
+        torch.testing.assert_close(block.sum(-1), getattr(exact, name).sum(-1), rtol=0, atol=1e-6)
+        torch.testing.assert_close(block, getattr(exact, name), rtol=0, atol=0.02)
+
+
 def test_what_is_learned_on_fused_vectors_reaches_the_embeddings(
     backbone: Backbone, sides: tuple[Side, Side]
 ) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from relalign.batches import Features
 from relalign.dropout import Dropout
+from relalign.objectives.similarity import at_least_float32
 from relalign.params import TEMPERATURES
 from relalign.params import Backbone as BackboneSettings
 
@@ -196,10 +197,15 @@ class FusionLayer(nn.Module):
     def blocks(
         self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"], text_length: int
     ) -> AttentionBlocks:
-        """Attention among and between the text tokens (1 .. text_length) and the image tokens (the rest)."""
+        """Attention among and between the text tokens (1 .. text_length) and the image tokens (the rest).
+
+        In float32 under autocast, too: rows near uniform differ by less than bfloat16's steps.
+        """
         query, key, _ = self._query_key_value(hidden)
-        logits = (query @ key.transpose(-1, -2)) / query.shape[-1] ** 0.5
         text, image = slice(1, 1 + text_length), slice(1 + text_length, None)
+        with torch.autocast(hidden.device.type, enabled=False):
+            query, key = at_least_float32(query), at_least_float32(key)
+            logits = (query @ key.transpose(-1, -2)) / query.shape[-1] ** 0.5
 
         def block(rows: slice, columns: slice) -> Tensor:
             real = mask[:, None, None, columns]

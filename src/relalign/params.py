@@ -302,6 +302,16 @@ class Iais(Section):
     ranking_negatives: Count = 31
     ranking_margin: Positive = 0.2
 
+    @model_validator(mode="after")
+    def _settings_have_an_effect(self) -> "Iais":
+        if self.renormalise and self.alignment != "singular":
+            raise ValueError(f"renormalise: only alignment 'singular' has it, not '{self.alignment}'")
+        if self.ranking_negatives >= self.ranking_candidates:
+            raise ValueError("ranking_negatives: fewer than ranking_candidates, which hold the query's own")
+        if 0 < self.ranking_prefilter < self.ranking_negatives:
+            raise ValueError("ranking_prefilter: 0 or at least ranking_negatives, which are taken from it")
+        return self
+
 
 class Consensus(Section):
     """Ours: towers that keep the relations on which frozen teachers agree (see `methods/consensus.py`).
@@ -321,6 +331,12 @@ class Consensus(Section):
     sharpness: Positive = 1.5
     mix: Literal["consensus", "equal", "text", "image"] = "consensus"
     attention_weight: NonNegative = 1.0
+
+    @model_validator(mode="after")
+    def _attention_needs_fused_pairs(self) -> "Consensus":
+        if self.attention_weight > 0 and self.matching_weight == 0:
+            raise ValueError("attention_weight: is of the pairs that are matched; 0 where matching_weight is 0")
+        return self
 
 
 Method = Annotated[Cca | Contrastive | Covlr | Rebalanced | Iais | Consensus, Field(discriminator="algorithm")]

@@ -103,9 +103,9 @@ def words_of(phrases: Sequence[Phrase], offsets: Int[Tensor, "word 2"]) -> Bool[
 def regions_of(phrases: Sequence[Phrase], regions: int) -> Bool[Tensor, "phrase region"]:
     """Which cells of a square grid in reading order have their centre in one of the boxes of each phrase.
 
-    Not those that overlap a box by half (the paper's rule), which is for detected regions: no cell overlaps a
-    large box by half. A box between centres shows nothing. Raises `RelalignError` if `regions`
-    is not a square number.
+    Not those that overlap a box by half, as usual with detected regions (the paper names no rule): no cell
+    overlaps a large box by half. A box between centres shows nothing. Raises `RelalignError` if `regions` is not
+    a square number.
     """
     side = math.isqrt(regions)
     if side**2 != regions:

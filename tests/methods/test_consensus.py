@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from relalign.errors import RelalignError
 from relalign.objectives.annealing import annealed_weight
 from relalign.objectives.attention_alignment import distributed
 from relalign.objectives.consensus import calibrated_relation_kl, calibrated_relations, softened_targets, trust
@@ -22,6 +23,19 @@ def test_without_its_own_terms_it_is_the_baseline():
     found, wanted = gradients(ours, terms), gradients(baseline, expected)
     for name, gradient in wanted.items():
         torch.testing.assert_close(found[name], gradient)
+
+
+def test_the_consensus_is_not_rounded_under_autocast():
+    method, batch = make_method("consensus", soft_share=0.2), make_batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = method._consensus(batch)
+        assert all(term.isfinite() for term in loss_of(method, batch).values())
+    torch.testing.assert_close(rounded, method._consensus(batch))
+
+
+def test_attention_without_fused_pairs_is_refused():
+    with pytest.raises(RelalignError, match="attention_weight"):
+        make_method("consensus", matching_weight=0.0, attention_weight=1.0)
 
 
 @pytest.mark.parametrize("captions", [2, 3, 4])

@@ -40,16 +40,20 @@ def _doubled(side):
     return replace(side, table=_DoubleTokens(side.table.tokens, side.table.lengths))
 
 
-def test_second_order_gradient_of_the_whole_method_matches_finite_differences():
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("relation", ["distance", "cosine"])
+def test_second_order_gradient_of_the_whole_method_matches_finite_differences(relation, swapped):
     """Along random directions, in float64, with all terms but matching, part of which is held constant."""
     settings = {
-        "relation": "cosine",
+        "relation": relation,
         "relation_weight": 30.0,
         "fast": "all",
         "step_size": 0.1,
         "matching_weight": 0.0,
+        "swap_roles_every": 1,
     }
     method = make_method("covlr", meta_order="second", **settings).double()
+    method.updates += swapped
     # A part of the gradient that is held back on purpose would differ from what is measured.
     method.backbone.fused_gradient = 1.0
     batch = make_batch(dtype=torch.float64)
@@ -69,6 +73,29 @@ def test_second_order_gradient_of_the_whole_method_matches_finite_differences():
             values.append(_total(loss_of(method, batch)).item())
         slope = sum((found[name] * moved[name][1]).sum().item() for name in found)
         assert (values[0] - values[1]) / (2 * step) == pytest.approx(slope, rel=1e-5)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_first_order_gradient_is_that_of_one_task_here_and_of_the_other_after_a_step_by_hand(swapped):
+    settings = {"consistency_weight": 0.0, "matching_weight": 0.0, "fast": "all", "swap_roles_every": 1}
+    method, batch, step = make_method("covlr", step_size=0.5, **settings), make_batch(), 0.5
+    method.updates += swapped
+    found = gradients(method, loss_of(method, batch))
+    plain = make_method("covlr", meta_order="none", **settings)
+    first, second = ("relation", "contrastive") if swapped else ("contrastive", "relation")
+
+    def slopes(term):
+        plain.zero_grad()
+        return gradients(plain, {term: loss_of(plain, batch)[term]})
+
+    here = slopes(first)
+    for name, value in plain.named_parameters():
+        if name in here and name.startswith(("backbone.image.", "backbone.text.")):
+            value.data -= step * here[name]
+    there = slopes(second)
+    for name in here.keys() | there.keys():
+        expected = sum(side[name] for side in (here, there) if name in side)
+        torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_second_order_differs_from_first_and_both_from_the_plain_sum():

@@ -67,17 +67,16 @@ def test_every_variant_trains_the_attention_and_the_shared_projection(settings):
     [
         ({}, 3),
         ({"ranking_queries": 5, "matching_pairs": 2}, 3),
-        ({"ranking_negatives": 31}, 7),
+        ({"ranking_negatives": 31, "ranking_candidates": 400}, 7),
         ({"ranking_margin": 0.4}, 3),
     ],
 )
 @pytest.mark.parametrize("prefilter", [0, 4])
 def test_ranking_equals_a_loop_over_queries_and_candidates(settings, negatives, prefilter):
     """A batch with fewer candidates than negatives asked for gives as many as it has."""
-    method, batch = (
-        make_method("iais", **RANKING | settings | {"ranking_prefilter": prefilter}).eval(),
-        make_batch(),
-    )
+    settings = RANKING | settings
+    prefilter = prefilter and max(prefilter, settings["ranking_negatives"])
+    method, batch = make_method("iais", **settings | {"ranking_prefilter": prefilter}).eval(), make_batch()
     value = loss_of(method, batch)["ranking"]
     image, text = method.backbone.encode_image(batch.image), method.backbone.encode_text(batch.text)
     similarity = (image.embedding @ text.embedding.T).tolist()
@@ -118,9 +117,29 @@ def test_round_trips_through_the_other_modality_are_distributions():
         torch.testing.assert_close((there @ back).sum(2), mask.float())
 
 
-def test_hard_negatives_are_chosen_as_in_evaluation_and_training_goes_on():
-    method = make_method("iais", dropout=0.5, **RANKING).train()
-    loss_of(method)
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"renormalise": True, "alignment": "soft"}, "renormalise"),
+        ({"ranking_negatives": 8, "ranking_candidates": 8}, "ranking_negatives"),
+        ({"ranking_negatives": 3, "ranking_prefilter": 2}, "ranking_prefilter"),
+    ],
+)
+def test_a_setting_that_could_have_no_effect_is_refused(settings, named):
+    with pytest.raises(RelalignError, match=named):
+        make_method("iais", **settings)
+
+
+@pytest.mark.parametrize("prefilter", [0, 3])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_hard_negatives_are_chosen_as_in_evaluation_and_training_goes_on(swapped, prefilter):
+    settings = RANKING | {"ranking_negatives": 2, "ranking_prefilter": prefilter}
+    method, batch = make_method("iais", dropout=0.5, **settings), make_batch(size=32)
+    rows = torch.arange(32)
+    candidates = rows.expand(32, -1)
+    chosen = {mode: method.train(mode)._hardest(batch, rows, candidates, swapped) for mode in (True, False)}
+    assert torch.equal(chosen[True], chosen[False])
+    loss_of(method.train())
     assert all(module.training for module in method.modules())
 
 

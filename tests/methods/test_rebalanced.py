@@ -196,6 +196,15 @@ def test_each_kind_of_relation_is_compared_with_both_teachers_as_they_were_befor
     torch.testing.assert_close(terms["image_structure"], expected.image)
 
 
+def test_the_weights_of_pairs_are_held():
+    """Relations of images, weighed by how unlike their captions are, move the image tower only."""
+    method = make_method("rebalanced", relations=["image"], distance="wasserstein")
+    found = gradients(method, {"structure": loss_of(method)["structure"]})
+    moved = [name for name, gradient in found.items() if gradient.abs().sum() > 0]
+    assert any(name.startswith("backbone.image.") for name in moved)
+    assert not any(name.startswith("backbone.text.") for name in moved)
+
+
 def test_representations_are_distilled_from_projected_teachers_whose_projections_learn():
     method = make_method("rebalanced", image_distillation_weight=3.0)
     batch = replace(make_batch(), image_ids=torch.tensor([5, 6, 5, 7, 8, 9, 10, 11]))  # two captions of one image

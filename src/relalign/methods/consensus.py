@@ -11,7 +11,8 @@ learned mix, which its loss cannot choose; here the mix follows from the data, b
 (`objectives/consensus.py`). Both compare raw distances; here relations are standardised, so that preserving them
 does not fight the contrastive loss over scale. The consensus can also correct the contrastive targets, where alike
 items count as negatives. And a step contrasts an image with all of its captions, which says more of what it shows
-than any one of them: text is cheap beside fusion.
+than any one of them: text is cheap beside fusion. The first caption is mixed with the second where
+`caption_mixing` says so, and it is these two that are contrasted as siblings, which then have a part in common.
 """
 
 import torch
@@ -44,6 +45,11 @@ class ConsensusMethod(TrainedMethod):
         super().__init__(backbone)
         self.settings = settings
         self._image_trust = float("nan")
+
+    @property
+    def complete_from(self) -> float:
+        """As in IAIS: when attention has grown to more than a third of its weight."""
+        return 0.8 if self.settings.attention_weight > 0 else 0.0
 
     @property
     def captions(self) -> int:
@@ -97,7 +103,8 @@ class ConsensusMethod(TrainedMethod):
             else torch.tensor(_FIXED_MIX[self.settings.mix], device=teachers[0].device)
         )
         self._image_trust = weights[2].item()
-        return standardised_rows(torch.einsum("t,tij->ij", weights, torch.stack(teachers)))
+        # Not a matrix product, which autocast would round to bfloat16.
+        return standardised_rows((weights[:, None, None] * torch.stack(teachers)).sum(dim=0))
 
     def _contrast(self, rows: Tensor, columns: Tensor, targets: Tensor) -> Tensor:
         return symmetric_cross_entropy(cosine_matrix(rows, columns) / self.backbone.temperature, targets)

@@ -7,7 +7,9 @@
 
 The abstract announces the meta step, the released code has none: `meta_order: none` is that code's plain sum, and
 the step is rebuilt after MetaAlign, from which the code took its remnants. With `swap_roles_every` the two tasks
-change roles after so many updates, as MetaAlign does (there after each, 1).
+change roles after so many updates, as MetaAlign does (there after each, 1). MetaAlign's step follows the learning
+rate as that decays; `step_size` stays, and is a step of plain gradient descent (`python -m benchmarks.meta_step`
+says how far it goes beside an update).
 Relations are those of the strong modality's frozen encoder (text, as released; the caption as it was before
 `caption_mixing`), kept by the vectors that are searched later (`relation_of: embedding`) or, to the letter of the
 released code, by the fused vectors. Masked language modelling and masked patch regression need encoders that are

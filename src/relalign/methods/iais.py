@@ -4,12 +4,13 @@
 
 TASK is the hard-negative ranking loss the paper trains (`task: ranking`: each query against the 31 hardest of 400
 candidates, which are scored without gradient first) or, cheaper, the matching loss that all methods share. The
-paper's update has 64 queries a direction, here `ranking_queries`; `ranking_prefilter` lets fusion score only the
-candidates nearest by embedding. A short batch has fewer candidates and negatives. IAIS compares the last fusion
-layer's word-word and region-region attention through the attention across, of `matching_pairs` positive pairs (64
-in the paper) with either task. ITC is not the paper's,
-whose model has no towers: it serves the first stage of retrieval, alike in all methods. `lambda_iais` 8 is what
-the released code amounts to, which divides the ranking loss by its eight accumulation steps but not IAIS.
+paper's update has 64 queries a direction, each with candidates of its own; here it has `ranking_queries`, which
+share theirs. `ranking_prefilter` lets fusion score only the candidates nearest by embedding. A short batch has
+fewer candidates and negatives. IAIS compares the last fusion layer's word-word and region-region attention through
+the attention across, of `matching_pairs` positive pairs (64 in the paper), or of as many as there are queries if
+those are more. ITC is not the paper's, whose model has no towers: it serves the first stage of retrieval, alike in
+all methods. `lambda_iais` 8 is what the released code amounts to, which divides the ranking loss by its eight
+accumulation steps but not IAIS.
 """
 
 from typing import TypedDict
@@ -43,7 +44,7 @@ class IaisMethod(TrainedMethod):
 
     @property
     def complete_from(self) -> float:
-        """When IAIS has grown to more than a third of its weight; an earlier epoch is hardly of this method."""
+        """When any annealing has grown to more than a third; an earlier epoch may be hardly of this method."""
         return 0.0 if self.settings.annealing == "constant" else 0.8
 
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
@@ -95,7 +96,7 @@ class IaisMethod(TrainedMethod):
         candidates = drawn[: settings.ranking_candidates].expand(len(queries), -1)
         losses = []
         for swapped in (False, True):
-            hardest = self._hardest(batch, image, text, queries, candidates, swapped)
+            hardest = self._hardest(batch, queries, candidates, swapped)
             negative = self._scores(image, text, queries, hardest, swapped)
             own = positive.matching_logit[: len(queries)]
             losses.append(sigmoid_triplet_loss(own, negative, margin=settings.ranking_margin))
@@ -103,16 +104,17 @@ class IaisMethod(TrainedMethod):
 
     @torch.no_grad()
     def _hardest(
-        self, batch: Batch, image: Side, text: Side, queries: Tensor, candidates: Tensor, swapped: bool
+        self, batch: Batch, queries: Tensor, candidates: Tensor, swapped: bool
     ) -> Int[Tensor, "query negative"]:
-        """The rows that fusion, as in evaluation, ranks highest among the (nearest) candidates of other images."""
+        """The rows that the model, as in evaluation, ranks highest of the (nearest) candidates of other images."""
         settings, ids = self.settings, batch.image_ids
+        training = self.training
+        self.eval()
+        image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
         if settings.ranking_prefilter:
             similarity = image.embedding @ text.embedding.T
             similarity = (similarity.T if swapped else similarity)[queries[:, None], candidates]
             candidates = _best(similarity, ids, queries, candidates, settings.ranking_prefilter)
-        training = self.training
-        self.eval()
         scores = self._scores(image, text, queries, candidates, swapped)
         self.train(training)
         return _best(scores, ids, queries, candidates, settings.ranking_negatives)

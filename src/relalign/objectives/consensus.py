@@ -30,10 +30,12 @@ def trust(
 
     One common factor explains three correlations exactly: teacher a's squared loading is
     `r_ab r_ac / r_bc` (Spearman), its weight in the factor's estimate is `loading / (1 - loading^2)` (Bartlett).
-    A teacher that agrees with neither other gets next to nothing. Negative correlations count as none, squared
-    loadings are kept within [0.05, 0.95]; three teachers that agree alike weigh a third each.
+    A correlation within twice its sampling error (that of as many independent pairs of items) counts as so much,
+    as the ratio of two of them would be noise: two teachers that agree with each other only weigh alike, and the
+    third gets the least. Squared loadings are kept within [0.05, 0.95]; three teachers that agree alike weigh a
+    third each.
     """
-    floor = torch.finfo(first.dtype).eps
+    floor = 2 / (first.numel() / 2) ** 0.5
     ab, ac, bc = ((a * b).mean().clamp(min=floor) for a, b in ((first, second), (first, third), (second, third)))
     squared = torch.stack([ab * ac / bc, ab * bc / ac, ac * bc / ab]).clamp(_LEAST, _MOST)
     weights = squared.sqrt() / (1 - squared)
