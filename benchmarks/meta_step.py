@@ -1,8 +1,9 @@
 """How far CoVLR's inner step moves the towers, beside an update of the optimiser.
 
 `python -m benchmarks.meta_step`, after a run of the pipeline; `--dataset` and `--model` look at another run, of
-the study for example. A trained model is trained on, at the highest learning rate; the distances are Euclidean,
-over the weights that take the inner step, and the last half of the steps counts (AdamW has its moments by then).
+the study for example, `--learning-rate` at another rate than that of params.yaml. A trained model is trained on,
+at that rate; the distances are Euclidean, over the weights that take the inner step, and the last half of the
+steps counts (AdamW has its moments by then).
 """
 
 import argparse
@@ -22,11 +23,14 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.meta_step", description=__doc__)
     parser.add_argument("--dataset", help="an entry of datasets in params.yaml; default: its dataset")
     parser.add_argument("--model", type=Path, help="a trained model; default: the pipeline's covlr, first seed")
+    parser.add_argument("--learning-rate", type=float, help="default: that of params.yaml")
     parser.add_argument("--steps", type=int, default=20)
     chosen = parser.parse_args()
 
     params = load_params(Path("params.yaml"))
     params = params.on(chosen.dataset or params.dataset)
+    rate = chosen.learning_rate or params.training.learning_rate
+    params = params.model_copy(update={"training": params.training.model_copy(update={"learning_rate": rate})})
     layout = Layout(Path.cwd(), params.dataset)
     model = chosen.model or layout.run("covlr", params.seeds[0]) / "model"
     method = build_method(params.method["covlr"], params.backbone, widths_of(*open_stores(params, layout)), seed=0)

@@ -53,6 +53,7 @@ def small_study(**changes):
             "variants": ["contrastive", "rebalanced"],
             "seeds": [0, 1],
         },
+        "permutations": 499,
         "margin": {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01},
     }
     return Study.model_validate(yaml.safe_load(yaml.safe_dump(content | changes)))

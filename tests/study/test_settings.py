@@ -101,8 +101,10 @@ def test_a_key_with_its_section_changes_the_model_or_the_studys_training() -> No
 
 
 def test_a_variant_with_a_model_or_budget_of_its_own_is_not_comparable() -> None:
-    changes = {"temperature": 0.5}, {"training.epochs": 3}, {"backbone.width": 8}
-    assert [Variant(of="iais", change=change).comparable for change in changes] == [True, False, False]
+    own = {"training.epochs": 3}, {"training.batch_size": 8}, {"backbone.width": 8}
+    assert not any(Variant(of="iais", change=change).comparable for change in own)
+    tuned = {"temperature": 0.5}, {"training.learning_rate": 0.1}
+    assert all(Variant(of="iais", change=change).comparable for change in tuned)
 
 
 def test_a_trial_builds_on_all_that_come_before_its_axis() -> None:

@@ -61,7 +61,7 @@ def _premise() -> list[Claim]:
             f"matching alone loses relations among {these} that its start had",
             "contrastive",
             (one,),
-            ("cca",),
+            ("start",),
             "lower",
         )
         for one, these in ((I2I, "images"), (T2T, "texts"))
@@ -97,7 +97,11 @@ def _covlr() -> list[Claim]:
             (one,),
             ("covlr-sum",),
         )
-        for words, suffix in (("meta step as far as an update", "far-step"), ("roles alternate", "alternating"))
+        for words, suffix in (
+            ("meta step as far as an update", "far-step"),
+            ("meta step ten times as far", "farther-step"),
+            ("roles alternate", "alternating"),
+        )
         for one in (MEAN_NDCG, RSUM)
     ]
     made.append(
@@ -180,7 +184,7 @@ def _iais() -> list[Claim]:
     made.append(Claim(paper, better, "iais", (RERANKED,), off))
     for words, name in (
         ("deeper fusion", "iais-deep"),
-        ("the paper's ranking task", "iais-ranking"),
+        ("the paper's ranking task, one query a step", "iais-ranking"),
         ("eight times the updates", "iais-more-steps"),
     ):
         made += [

@@ -1,7 +1,7 @@
 """Differences between systems with their uncertainty: over test images, over seeds, over points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,13 +64,13 @@ def correlations_over_seeds(values: Sequence[float], settings: Evaluate) -> Cont
     """The mean of one correlation a seed, from two seeds on, with the sign-flip test over seeds.
 
     Correlations of few points pile up at 1, where Student's t would take their lack of spread for certainty; five
-    seeds that all agree have p = 1/16. The interval is Student's, within [-1, 1].
+    seeds that all agree have p = 1/16. For the same reason there is no interval but the range over seeds.
     """
-    found = over_seeds(values, settings.confidence)
     p = sign_flip_test(
         np.array(values)[:, None], permutations=settings.permutations, seed=settings.resampling_seed
     )
-    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0), p=float(p[0]))
+    each = np.array(values)
+    return Contrast(float(each.mean()), min(values), max(values), float(p[0]), _deviation(each), len(each))
 
 
 def over_points(first: Sequence[float], second: Sequence[float], settings: Evaluate) -> Contrast:

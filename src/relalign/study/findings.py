@@ -122,21 +122,23 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
           over seeds, would change with other test images.
         - **sd over seeds** (after ±) answers another question: how much it changes from training to training. For
           a difference it is that of the differences seed by seed.
-        - **Tests**: paired permutation tests that flip the signs of images' differences ({settings.permutations}
+        - **Tests**: paired permutation tests that flip the signs of images' differences ({study.permutations}
           patterns); for the growth of a gain, of differences of differences. They do not see how trainings
           differ: read the sd over seeds beside p, and what has one seed only as a hint. Learned mixes and
           correlations over epochs have no share of an image: there seeds are the sample (mixes: Student's t;
-          correlations: flips of their signs, with which five seeds cannot be significant). Correlations over
-          variants: permutations of the points. p-values are Holm's over all claims tested on a dataset;
-          intervals are not corrected, and neither is a verdict that rests on one.
+          correlations: flips of their signs, with which five seeds cannot be significant, and the range over seeds
+          in place of an interval). Correlations over variants: permutations of the points. p-values are Holm's
+          over all claims tested on a dataset; intervals are not corrected, and neither is a verdict that rests on
+          one.
         - **Verdicts**: *reproduced* if in the claimed direction with p < {LEVEL}. *Not reproduced* if significant
           in the other direction, or if the interval excludes an improvement of the margin. Otherwise
           *inconclusive*. "Without loss" is *reproduced* if the interval excludes a loss of the margin, be a
           smaller one significant or not (p is that of any difference). Margins, the smallest difference worth
           having: {margins}; none for mixes and correlations. "Below the margin" marks what is reproduced but
           shown to be smaller than that. A claim of several comparisons needs all of them (intersection-union);
-          its p is the largest of theirs. Comparisons without a claimed direction end as *higher*, *lower*, *equal*
-          (the interval lies within the margin) or *inconclusive*.
+          its p is the largest of theirs, and one that is not reproduced is enough for the claim not to be.
+          Comparisons without a claimed direction end as *higher*, *lower*, *equal* (the interval lies within the
+          margin) or *inconclusive*.
     """)
 
 

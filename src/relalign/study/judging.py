@@ -102,7 +102,7 @@ def _difference(claim: Claim, metric: str, reference: str, results: Results) -> 
     for where, system in zip(wheres, systems, strict=True):
         if metric not in system.contributions:
             raise NotRunError(f"{metric} of {where[0]}")
-    return contrast(systems[::2], systems[1::2], metric, results.params.evaluate)
+    return contrast(systems[::2], systems[1::2], metric, results.judged_by)
 
 
 def _studied(claim: Claim, results: Results) -> str:
@@ -119,7 +119,7 @@ def _mix(claim: Claim, results: Results) -> Contrast:
     changes = [poor - clean for poor, clean in shares if poor is not None and clean is not None]
     if len(changes) < 2:
         raise NotRunError("a second seed")
-    return over_seeds(changes, results.params.evaluate.confidence)
+    return over_seeds(changes, results.judged_by.confidence)
 
 
 def variant_points(metric: str, outcome: str, results: Results) -> dict[str, tuple[float, float]]:
@@ -137,7 +137,7 @@ def _over_variants(metric: str, outcome: str, results: Results) -> Contrast:
     if len(points) < 4:
         raise NotRunError("four variants with both")
     first, second = ([point[side] for point in points] for side in (0, 1))
-    return over_points(first, second, results.params.evaluate)
+    return over_points(first, second, results.judged_by)
 
 
 def checkpoint_points(metric: str, variant: str, seed: int, results: Results) -> tuple[list[float], list[float]]:
@@ -154,10 +154,10 @@ def _over_checkpoints(claim: Claim, metric: str, results: Results) -> Contrast:
     where = (claim.variant, CLEAN)
     results.systems(where)
     found = [
-        over_points(*checkpoint_points(metric, claim.variant, seed, results), results.params.evaluate).difference
+        over_points(*checkpoint_points(metric, claim.variant, seed, results), results.judged_by).difference
         for seed in results.seeds(where)
     ]
     known = [value for value in found if not np.isnan(value)]
     if len(known) < 2:
         raise NotRunError("a second seed")
-    return correlations_over_seeds(known, results.params.evaluate)
+    return correlations_over_seeds(known, results.judged_by)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from relalign.metrics.resampling import draw_weights
 from relalign.paired import RunResult, System, check_same_queries, read_run, summarise
-from relalign.params import Params
+from relalign.params import Evaluate, Params
 from relalign.study.layout import StudyLayout
 from relalign.study.record import SearchRecord, current_search, read_search
 from relalign.study.settings import CLEAN, Study
 
-READ = r"(?:rerank/)?(?:i2t|t2i)/recall@\d+|(?:i2i|t2t)/ndcg@10|isd/(?:singular|distributed)"
+READ = r"(?:rerank/)?(?:i2t|t2i)/recall@\d+|(?:i2i|t2t)/ndcg@10|isd/(?:singular|distributed|annotated)"
 MEAN_NDCG = "ndcg@10"  # of both modalities
 Where = tuple[str, str]  # a variant and a condition
 
@@ -89,6 +89,11 @@ class Results:
                 last = float(history[column].dropna().iloc[-1])
                 return last if share > 0 else 1 - last
         return None
+
+    @property
+    def judged_by(self) -> Evaluate:
+        """The settings of the tests behind the verdicts."""
+        return self.params.evaluate.model_copy(update={"permutations": self.study.permutations})
 
     @cached_property
     def search(self) -> SearchRecord | None:

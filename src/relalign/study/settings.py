@@ -11,6 +11,7 @@ from relalign.errors import RelalignError
 from relalign.params import (
     Backbone,
     Corruption,
+    Count,
     Evaluate,
     Fraction,
     Method,
@@ -30,6 +31,7 @@ T = TypeVar("T")
 CLEAN = "clean"
 Modality = Literal["image", "text"]
 ALIGNED = ("iais", "iais-off")
+BUDGET = ("training.epochs", "training.batch_size")
 
 
 class Changed(NamedTuple):
@@ -54,8 +56,8 @@ class Variant(Section):
 
     @property
     def comparable(self) -> bool:
-        """Whether it has its method's own model and training: between others, these differ too."""
-        return not any(_section_of(key) in ("backbone", "training") for key in self.change)
+        """Whether it has the model and the budget of all methods: between others, these differ too."""
+        return not any(_section_of(key) == "backbone" or key in BUDGET for key in self.change)
 
 
 class Tuning(Section):
@@ -111,8 +113,9 @@ class Sweep(Section):
 class Study(Section):
     """All of study.yaml.
 
-    `training` and `evaluate` change those sections for all methods alike; `margin` is the smallest difference
-    worth having, by metric, for the verdicts.
+    `training` and `evaluate` change those sections for all methods alike. For the verdicts, `margin` is the
+    smallest difference worth having, by metric, and `permutations` is how many each test draws: p-values that are
+    multiplied by the number of claims have to be known well.
     """
 
     datasets: tuple[Name, ...] = Field(strict=False)
@@ -123,6 +126,7 @@ class Study(Section):
     variants: dict[Name, Variant]
     sweep: Sweep
     margin: dict[str, float]
+    permutations: Count
 
     def runs_on(self, dataset: str) -> dict[str, tuple[int, ...]]:
         """The variants of a dataset, each with the seeds that it is run with on clean data."""

@@ -19,6 +19,7 @@ from relalign.study.results import MEAN_NDCG, Results
 from relalign.study.settings import CLEAN, SECTIONS, Study, changed
 
 NOTHING = "–"
+ANNOTATED = "isd/annotated"  # where phrases are annotated with regions
 POOR = {"image": "images", "text": "captions"}
 NAMES = {
     "i2t/recall@1": "R@1 image → text",
@@ -30,6 +31,7 @@ NAMES = {
     RERANKED: "Rsum, re-ranked",
     ISD[0]: "ISD, singular",
     ISD[1]: "ISD, distributed",
+    ANNOTATED: "ISD, annotated",
     "mix": "text teacher's share",
 }
 MAIN = ("i2t/recall@1", "t2i/recall@1", RSUM, I2I, T2T, RERANKED, *ISD)
@@ -135,9 +137,11 @@ def sweep_table(results: Results) -> str:
 def correlation_table(results: Results) -> str:
     """How ISD goes with retrieval over variants."""
     confidence, rows = results.params.evaluate.confidence, []
-    for metric in ISD:
+    for metric in (*ISD, ANNOTATED):
         for outcome in (RSUM, RERANKED):
             points = list(variant_points(metric, outcome, results).values())
+            if metric == ANNOTATED and not points:
+                continue
             found = correlation(*np.array(points).reshape(-1, 2).T, confidence=confidence)
             rows.append([NAMES[metric], f"{NAMES[outcome]}, test", *_correlation(found)])
     kinds = [f"{kind} ({percent(confidence)} interval)" for kind in ("Pearson", "Spearman")]
