@@ -80,10 +80,11 @@ def test_every_claim_is_in_every_table(project):
 
 def test_what_lacks_runs_is_not_run(project, findings):
     for dataset, of_dataset in findings.items():
+        results = _results(project, dataset)
         for finding in of_dataset:
             claim = finding.claim
             names = {claim.variant, *claim.references} if claim.test == "difference" else {claim.variant}
-            absent = {name for name in names if name and not _results(project, dataset).seeds((name, CLEAN))}
+            absent = {name for name in names if name and not results.seeds((name, CLEAN))}
             absent |= {"corrupted"} if claim.test in ("growth", "mix") and dataset == "openmoji" else set()
             planned = names <= {"", *small_study().runs_on(dataset)} and "corrupted" not in absent
             assert (finding.verdict in ("not run", "not planned")) == bool(absent)
