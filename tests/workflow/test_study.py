@@ -24,6 +24,7 @@ STUDY = {
         "seeds": [0],
     },
     "margin": {"rsum": 3.0},
+    "permutations": 99,
 }
 
 
@@ -31,7 +32,7 @@ def test_the_study_goes_from_search_to_findings_and_the_pipeline_stays_as_it_was
     (project.root / "study.yaml").write_text(yaml.safe_dump(STUDY))
     project.snakemake("study")
     findings = (project.root / "docs/findings.md").read_text()
-    assert "not run (no covlr" in findings
+    assert "not planned (no covlr)" in findings
     results = project.root / "results/tiny/study"
     for condition in ("clean", "text-drop-50"):
         assert (results / condition / "contrastive/seed0/metrics.json").is_file()

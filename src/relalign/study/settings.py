@@ -126,7 +126,7 @@ class Study(Section):
     variants: dict[Name, Variant]
     sweep: Sweep
     margin: dict[str, float]
-    permutations: Count
+    permutations: Count = 100_000
 
     def runs_on(self, dataset: str) -> dict[str, tuple[int, ...]]:
         """The variants of a dataset, each with the seeds that it is run with on clean data."""
