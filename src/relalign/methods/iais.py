@@ -93,10 +93,9 @@ class IaisMethod(TrainedMethod):
         positive = self.backbone.fuse(image.take(pairs), text.take(pairs), attention=True)
         queries = pairs[: settings.ranking_queries]
         drawn = torch.randperm(size, generator=generator, device=generator.device).to(device)
-        candidates = drawn[: settings.ranking_candidates].expand(len(queries), -1)
+        both = self._hardest(batch, queries, drawn[: settings.ranking_candidates])
         losses = []
-        for swapped in (False, True):
-            hardest = self._hardest(batch, queries, candidates, swapped)
+        for swapped, hardest in zip((False, True), both, strict=True):
             negative = self._scores(image, text, queries, hardest, swapped)
             own = positive.matching_logit[: len(queries)]
             losses.append(sigmoid_triplet_loss(own, negative, margin=settings.ranking_margin))
@@ -104,20 +103,31 @@ class IaisMethod(TrainedMethod):
 
     @torch.no_grad()
     def _hardest(
-        self, batch: Batch, queries: Tensor, candidates: Tensor, swapped: bool
-    ) -> Int[Tensor, "query negative"]:
-        """The rows that the model, as in evaluation, ranks highest of the (nearest) candidates of other images."""
-        settings, ids = self.settings, batch.image_ids
+        self, batch: Batch, queries: Int[Tensor, " query"], candidates: Int[Tensor, " candidate"]
+    ) -> list[Int[Tensor, "query negative"]]:
+        """For image and for text queries: the rows that the model, as in evaluation, ranks highest.
+
+        Of the (nearest) candidates of other images; only those rows and the queries' are encoded for it.
+        """
+        settings, rows = self.settings, torch.cat([queries, candidates])
+        ids = batch.image_ids[rows]
+        places = torch.arange(len(rows), device=rows.device)
+        own, others = places[: len(queries)], places[len(queries) :].expand(len(queries), -1)
         training = self.training
         self.eval()
-        image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
-        if settings.ranking_prefilter:
-            similarity = image.embedding @ text.embedding.T
-            similarity = (similarity.T if swapped else similarity)[queries[:, None], candidates]
-            candidates = _best(similarity, ids, queries, candidates, settings.ranking_prefilter)
-        scores = self._scores(image, text, queries, candidates, swapped)
+        image = self.backbone.encode_image(batch.image.take(rows))
+        text = self.backbone.encode_text(batch.text.take(rows))
+        found = []
+        for swapped in (False, True):
+            near = others
+            if settings.ranking_prefilter:
+                asking, answering = (text, image) if swapped else (image, text)
+                similarity = (asking.embedding[own] @ answering.embedding.T).gather(1, others)
+                near = _best(similarity, ids, own, others, settings.ranking_prefilter)
+            scores = self._scores(image, text, own, near, swapped)
+            found.append(rows[_best(scores, ids, own, near, settings.ranking_negatives)])
         self.train(training)
-        return _best(scores, ids, queries, candidates, settings.ranking_negatives)
+        return found
 
     def _scores(
         self, image: Side, text: Side, queries: Tensor, candidates: Tensor, swapped: bool
