@@ -38,10 +38,11 @@ test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake
 	pytest -n auto -m "not workflow"
 	pytest -n auto -m workflow
 
-lint: $(ENVIRONMENT) ## formatting, lint, types, Snakemake's lint, the schema of params.yaml
+lint: $(ENVIRONMENT) ## formatting, lint, types, floors, Snakemake's lint, the schema of params.yaml
 	ruff format --check
 	ruff check
 	mypy
+	lint-imports
 	snakefmt --check --compact-diff Snakefile workflow
 	snakemake --lint
 	relalign schema | diff - workflow/schemas/params.schema.yaml

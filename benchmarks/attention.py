@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from relalign.layout import Layout
+from relalign.methods.model_files import load_model
 from relalign.metrics.isd import attention_distance
-from relalign.model_files import load_model
 from relalign.params import load_params
-from relalign.split_data import load_split
+from relalign.training.split_data import load_split
 
 PAIRS = 256
 BLOCKS = {"words": "text_text", "regions": "image_image", "words to regions": "text_image", "back": "image_text"}

@@ -14,9 +14,9 @@ import torch
 
 from relalign.layout import Layout
 from relalign.methods.covlr import CovlrMethod
-from relalign.model_files import build_method, load_model
+from relalign.methods.model_files import build_method, load_model
 from relalign.params import load_params
-from relalign.split_data import load_split, open_stores, widths_of
+from relalign.training.split_data import load_split, open_stores, widths_of
 
 
 def main():
@@ -53,6 +53,7 @@ def _distances(method, params, layout, steps):
         method.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
     )
     generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)  # dropout
     fast = [parameter for name, parameter in method.named_parameters() if method._is_fast(name)]
     done = 0
     while True:

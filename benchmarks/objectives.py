@@ -14,10 +14,10 @@ import torch
 from pydantic import TypeAdapter
 from torch.utils.flop_counter import FlopCounterMode
 
-from relalign.backbone import Backbone, Widths
-from relalign.batches import Batch, Features, features_of
+from relalign.features.batches import Batch, Features, features_of
 from relalign.methods import TRAINED
 from relalign.methods.method import TrainedMethod
+from relalign.model.backbone import Backbone, Widths
 from relalign.params import Backbone as BackboneSettings
 from relalign.params import Method
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from relalign.artifacts import publish
-from relalign.encoders import download_encoder
-from relalign.features import extract_features
+from relalign.features.encoders import download_encoder
+from relalign.features.extraction import extract_features
 from relalign.params import Corruption, Encoder, Features
-from tests.encoders.checkpoints import save_text, save_vision
+from relalign.system.artifacts import publish
+from tests.features.encoders.checkpoints import save_text, save_vision
 
 CAPTIONS = (
     "a dog runs",

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from relalign.artifacts import pretty_json, publish
-from relalign.cross_modal import measure_recall
-from relalign.embeddings import Embeddings
+from relalign.evaluation.cross_modal import measure_recall
+from relalign.evaluation.result_files import write_evaluation
 from relalign.params import Evaluate
-from relalign.result_files import write_evaluation
+from relalign.retrieval.embeddings import Embeddings
+from relalign.system.artifacts import pretty_json, publish
 
 QUICK = Evaluate(bootstrap_samples=50, permutations=99)
 

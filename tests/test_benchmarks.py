@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from benchmarks import attention, meta_step
-from relalign.runs import train
+from relalign.training.runs import train
 from tests.tiny_project import make_features, tiny_params
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from relalign.artifacts import publish
 from relalign.layout import Layout
 from relalign.params import Params, parse_params
+from relalign.system.artifacts import publish
 
 IMAGE_WIDTH, TEXT_WIDTH, LATENT = 12, 10, 6
 SPLITS = {"train": 60, "val": 20, "test": 20}

@@ -16,8 +16,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     from relalign.commands.options import add_user_commands
+    from relalign.commands.stages import add_stage_commands
     from relalign.report.command import add_report_commands
-    from relalign.stages import add_stage_commands
     from relalign.study.command import add_study_commands
 
     add_stage_commands(commands)

@@ -44,5 +44,5 @@ class Layout:
         return self.results / method / f"seed{seed}"
 
     def receipt(self, method: str, seed: int) -> Path:
-        """What one run's evaluation came to (see `relalign.receipts`)."""
+        """What one run's evaluation came to (see `relalign.orchestration.receipts`)."""
         return self.results / ".receipts" / f"{method}-seed{seed}.json"

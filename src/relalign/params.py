@@ -59,7 +59,7 @@ class Source(Section):
 
 
 class Dataset(Section):
-    """Images with captions; `reader` names the file in `relalign/datasets/` that understands the sources."""
+    """Images with captions; `reader` names the file in `relalign/data/readers/` that understands the sources."""
 
     reader: Literal["openmoji", "karpathy", "table"]
     sources: dict[Name, Source]
@@ -123,7 +123,7 @@ class Features(Section):
 
 
 class Corruption(Section):
-    """Images or captions made poor on purpose: how and how much (see `relalign/datasets/corruption.py`).
+    """Images or captions made poor on purpose: how and how much (see `relalign/data/corruption.py`).
 
     Kinds for images: `patches` greyed out, `noise`, `blur`; for text: words that `drop` out, `shuffle` among
     themselves, or `swap` with others of the dataset. `rate` is the fraction destroyed; for noise its standard
@@ -144,7 +144,7 @@ class Corruption(Section):
 
 
 class Backbone(Section):
-    """The one model that all trained methods share (see `relalign/backbone.py`).
+    """The one model that all trained methods share (see `relalign/model/backbone.py`).
 
     `fused_gradient` is the share of the gradient that passes from fused vectors to the towers: they learn from far
     fewer fused pairs than contrasted ones, and at full share overfit to those at the papers' weights of the terms.
@@ -163,7 +163,7 @@ class Backbone(Section):
 
 
 class Training(Section):
-    """The budget and schedule that all trained methods share (see `relalign/training.py`).
+    """The budget and schedule that all trained methods share (see `relalign/training/loop.py`).
 
     `threads` is fixed rather than taken from the machine, because sums depend on it in the last bits.
     """

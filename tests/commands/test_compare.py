@@ -3,7 +3,7 @@ import re
 import pytest
 
 from relalign.cli import main
-from relalign.comparison import read_comparison
+from relalign.comparison.stage import read_comparison
 from tests.runs_on_disk import random_embeddings, write_evaluated_run
 
 

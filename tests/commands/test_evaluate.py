@@ -38,7 +38,7 @@ def command(files, *more):
 
 
 def test_order_of_files_does_not_matter_and_a_run_folder_is_written(files, tmp_path, capsys):
-    from relalign.cross_modal import measure_recall
+    from relalign.evaluation.cross_modal import measure_recall
 
     assert main(command(files, "--output", str(tmp_path / "run"), "--bootstrap-samples", "20")) == 0
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
@@ -56,9 +56,9 @@ def test_order_of_files_does_not_matter_and_a_run_folder_is_written(files, tmp_p
 
 def test_captions_follow_the_rows_they_were_given_with(files, tmp_path):
     """Relevance computed from shuffled rows equals that of the rows in order of their ids."""
-    from relalign.relevance_files import Relevance
-    from relalign.single_modal import measure_single_modal
-    from relalign.test_set import graded_test_set
+    from relalign.evaluation.relevance_files import Relevance
+    from relalign.evaluation.single_modal import measure_single_modal
+    from relalign.evaluation.test_set import graded_test_set
 
     main(command(files, "--output", str(tmp_path / "run")))
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())

@@ -2,9 +2,9 @@
 
 import torch
 
-from relalign.backbone import Backbone, Widths
-from relalign.batches import Batch, Features, features_of
+from relalign.features.batches import Batch, Features, features_of
 from relalign.methods import TRAINED
+from relalign.model.backbone import Backbone, Widths
 from tests.tiny_project import tiny_params
 
 WIDTHS = Widths(12, 9, 15, 10, 7, 14)

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from relalign.backbone import Widths
-from relalign.batches import SplitData, features_of
-from relalign.embeddings import embed
+from relalign.features.batches import SplitData, features_of
 from relalign.methods.cca import fit_cca
+from relalign.model.backbone import Widths
 from relalign.params import Cca
+from relalign.retrieval.embeddings import embed
 
 
 def _data(images: int, image_width: int, text_width: int) -> SplitData:

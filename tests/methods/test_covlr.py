@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from relalign.batches import Features, TokenTable
+from relalign.features.batches import Features, TokenTable
 from relalign.objectives.consistency import nt_xent_loss
 from relalign.objectives.matching import listwise_matching_loss, matching_loss
 from relalign.objectives.relation import cluster_kl, cosine_relation_kl, relation_kl

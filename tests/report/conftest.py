@@ -10,14 +10,14 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
-from relalign.artifacts import publish
-from relalign.comparison import compare
-from relalign.cross_modal import measure_recall
-from relalign.embeddings import Embeddings, write_embeddings
+from relalign.comparison.stage import compare
+from relalign.evaluation.cross_modal import measure_recall
+from relalign.evaluation.result_files import write_evaluation
 from relalign.layout import Layout
 from relalign.metrics.measurement import Measurement
 from relalign.params import Params, parse_params
-from relalign.result_files import write_evaluation
+from relalign.retrieval.embeddings import Embeddings, write_embeddings
+from relalign.system.artifacts import publish
 
 PROJECT = Path(__file__).parents[2]
 TRAINED, TESTED = 30, 24

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relalign.comparison import Comparison, Entry
+from relalign.comparison.stage import Comparison, Entry
 from relalign.report.comparison_table import cells, columns, groups, number, p_value, terminal_table
 from relalign.report.definitions import define, family
 

@@ -102,7 +102,7 @@ def test_text_from_the_data_is_escaped(page: str) -> None:
 
 
 def test_numbers_of_the_table_are_those_of_the_comparison(finished: Project, page: str) -> None:
-    from relalign.comparison import read_comparison
+    from relalign.comparison.stage import read_comparison
 
     comparison = read_comparison(finished[1].results / "comparison.csv")
     row = re.search(r'<th class="name" scope="row">good.*?</tr>', page, re.DOTALL)

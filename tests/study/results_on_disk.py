@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from relalign.artifacts import pretty_json, publish
+from relalign.evaluation.result_files import write_evaluation
 from relalign.metrics.measurement import Measurement
-from relalign.result_files import write_evaluation
 from relalign.study.layout import StudyLayout
 from relalign.study.record import SearchRecord, Trial, fingerprint, kept_path
 from relalign.study.settings import CLEAN, Study
+from relalign.system.artifacts import pretty_json, publish
 from tests.runs_on_disk import QUICK
 from tests.tiny_project import tiny_params
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr, ttest_1samp
 
+from relalign.comparison.paired import read_run, summarise
 from relalign.metrics.resampling import draw_weights
 from relalign.metrics.significance import sign_flip_test
-from relalign.paired import read_run, summarise
 from relalign.study.contrast import contrast, correlations_over_seeds, over_points, over_seeds
 from tests.runs_on_disk import QUICK, random_embeddings, write_evaluated_run
 

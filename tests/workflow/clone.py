@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.encoders.checkpoints import WORDS, save_text, save_vision
+from tests.features.encoders.checkpoints import WORDS, save_text, save_vision
 from tests.small_datasets import picture
 
 REPOSITORY = Path(__file__).parents[2]

@@ -3,11 +3,11 @@ import re
 import sys
 from pathlib import Path
 
-from relalign import dvc_sync
-from relalign.artifacts import canonical_json
+from relalign.orchestration import dvc_sync
+from relalign.system.artifacts import canonical_json
 from relalign.errors import RelalignError
 from relalign.params import parse_params
-from relalign.pipeline import Pipeline
+from relalign.orchestration.pipeline import Pipeline
 
 if workflow.config_settings.overwrite_config:
     raise RelalignError("--config and --configfile do not reach the stages: edit params.yaml instead.")

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
-from relalign.embeddings import Embeddings
 from relalign.errors import RelalignError
+from relalign.retrieval.embeddings import Embeddings
 
 
 def read_array(path: Path) -> NDArray[np.generic]:

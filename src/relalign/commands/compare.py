@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from relalign.commands.table import difference_table
-from relalign.comparison import compare_systems, write_comparison
+from relalign.comparison.paired import RunResult, read_run
+from relalign.comparison.stage import compare_systems, write_comparison
 from relalign.errors import RelalignError
-from relalign.paired import RunResult, read_run
 from relalign.params import Evaluate
 
 

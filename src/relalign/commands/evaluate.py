@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from relalign.artifacts import pretty_json, publish, write_atomic
 from relalign.commands.arrays import read_embeddings, read_lines, read_vectors
 from relalign.commands.table import interval_table
-from relalign.embeddings import Embeddings
 from relalign.errors import RelalignError
-from relalign.judgements import read_graded_pairs, read_positives
+from relalign.evaluation.judgements import read_graded_pairs, read_positives
+from relalign.evaluation.relevance_files import Relevance
+from relalign.evaluation.result_files import query_table, summary, write_evaluation
+from relalign.evaluation.suite import Knowledge, measure
 from relalign.metrics.relevance import rouge_l
 from relalign.params import Evaluate
-from relalign.relevance_files import Relevance
-from relalign.result_files import query_table, summary, write_evaluation
-from relalign.suite import Knowledge, measure
+from relalign.retrieval.embeddings import Embeddings
+from relalign.system.artifacts import pretty_json, publish, write_atomic
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,4 +1,7 @@
-"""The methods, by their `algorithm` in params.yaml. To add one: its file here, its settings in params.py."""
+"""The methods, by their `algorithm` in params.yaml: which objectives each combines, and how. One file a method.
+
+To add one: its file here, its settings in `relalign.settings.methods`.
+"""
 
 from collections.abc import Callable
 

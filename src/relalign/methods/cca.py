@@ -16,8 +16,8 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from relalign.backbone import Backbone, Side, Widths
-from relalign.batches import Features, SplitData
+from relalign.features.batches import Features, SplitData
+from relalign.model.backbone import Backbone, Side, Widths
 from relalign.params import Backbone as BackboneSettings
 from relalign.params import Cca
 

@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from relalign.backbone import Backbone, Fused, Widths
-from relalign.batches import Batch
+from relalign.features.batches import Batch
 from relalign.methods.method import Terms, TrainedMethod, matching_term
+from relalign.model.backbone import Backbone, Fused, Widths
 from relalign.objectives.annealing import annealed_weight
 from relalign.objectives.attention_alignment import distributed
 from relalign.objectives.consensus import (

@@ -6,9 +6,9 @@ loss = ITC(image, text) + w * ITM(fusion of pairs and of their hard negatives)
 
 import torch
 
-from relalign.backbone import Backbone, Widths
-from relalign.batches import Batch
+from relalign.features.batches import Batch
 from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.model.backbone import Backbone, Widths
 from relalign.params import Contrastive
 
 

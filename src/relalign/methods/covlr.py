@@ -36,9 +36,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from relalign.backbone import Backbone, Fused, Side, Widths
-from relalign.batches import Batch
+from relalign.features.batches import Batch
 from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.model.backbone import Backbone, Fused, Side, Widths
 from relalign.objectives.consistency import band_regulariser, nt_xent_loss
 from relalign.objectives.meta import meta_step
 from relalign.objectives.relation import cluster_kl, cosine_relation_kl, relation_kl

@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from relalign.backbone import AttentionBlocks, Backbone, Fused, Side, Widths
-from relalign.batches import Batch
+from relalign.features.batches import Batch
 from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.model.backbone import AttentionBlocks, Backbone, Fused, Side, Widths
 from relalign.objectives.annealing import annealed_weight
 from relalign.objectives.attention_alignment import Anchor, distributed, singular, soft
 from relalign.objectives.ranking import hardest_negatives, sigmoid_triplet_loss

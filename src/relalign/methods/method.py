@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from relalign.backbone import Backbone, Fused, Side
-from relalign.batches import Batch
 from relalign.errors import RelalignError
+from relalign.features.batches import Batch
+from relalign.model.backbone import Backbone, Fused, Side
 from relalign.objectives.contrastive import contrastive_loss
 from relalign.objectives.matching import listwise_matching_loss, matching_loss, sample_hard_negatives
 

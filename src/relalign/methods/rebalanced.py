@@ -19,9 +19,9 @@ Both are logged every epoch.
 import torch
 from torch import Tensor, nn
 
-from relalign.backbone import Backbone, Fused, Side, Widths, clamp_log_temperature
-from relalign.batches import Batch
+from relalign.features.batches import Batch
 from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.model.backbone import Backbone, Fused, Side, Widths, clamp_log_temperature
 from relalign.objectives.contrastive import one_way_contrastive_loss
 from relalign.objectives.distillation import StructureLoss, relation_structure_loss
 from relalign.objectives.similarity import cosine_matrix

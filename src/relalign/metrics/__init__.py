@@ -1,1 +1,1 @@
-"""Retrieval metrics: pure functions, one idea a file."""
+"""Retrieval metrics: pure functions of arrays, one idea a file. No model, no files."""

@@ -33,9 +33,10 @@ def attention_distance(
 ) -> tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]]:
     """(singular, distributed) ISD of each matching pair: the mean over the text and the image anchor.
 
-    Blocks are those of `relalign.backbone.AttentionBlocks`: every row of a real token sums to 1. Attention that is
-    uniform everywhere has distance 0 by both, so that a small distance can mean agreement or mere flatness. The
-    singular one's extra softmax keeps a sharp, perfect one-to-one alignment above 0 (see `attention_alignment`).
+    Blocks are those of `relalign.model.backbone.AttentionBlocks`: every row of a real token sums to 1. Attention
+    that is uniform everywhere has distance 0 by both, so that a small distance can mean agreement or mere
+    flatness. The singular one's extra softmax keeps a sharp, perfect one-to-one alignment above 0 (see
+    `attention_alignment`).
     """
     masks: Masks = {"text_mask": text_mask, "image_mask": image_mask, "per_pair": True}
     around = text_image, image_text

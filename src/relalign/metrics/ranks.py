@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from relalign.metrics.vectors import TIE, rounding_band
-from relalign.ordered_pool import map_on_cores
+from relalign.system.ordered_pool import map_on_cores
 
 BLOCK_ROWS = 512
 BLOCK_COLUMNS = 2048

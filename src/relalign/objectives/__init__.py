@@ -1,1 +1,1 @@
-"""Training objectives: pure functions, one idea a file."""
+"""Training objectives: pure functions of tensors, one idea a file, each with its formula. No model, no files."""

@@ -1,8 +1,8 @@
-"""The page a person reads: tables, figures and examples in one self-contained file."""
+"""The page a person reads: tables, figures and examples in one self-contained file. Computes no metric."""
 
-from relalign.artifacts import write_atomic
 from relalign.layout import Layout
 from relalign.params import Params
+from relalign.system.artifacts import write_atomic
 
 
 def write_report(params: Params, layout: Layout) -> None:

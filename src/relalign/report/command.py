@@ -32,7 +32,7 @@ def _project(options: argparse.Namespace) -> "tuple[Params, Layout]":
 
 
 def _table(options: argparse.Namespace) -> None:
-    from relalign.comparison import read_comparison
+    from relalign.comparison.stage import read_comparison
     from relalign.report.comparison_table import terminal_table
 
     results = _project(options)[1].results

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from relalign.comparison import Comparison, Entry
+from relalign.comparison.stage import Comparison, Entry
 from relalign.report.definitions import define
 
 LEVEL = 0.05

@@ -8,7 +8,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from relalign.comparison import Comparison, read_comparison
+from relalign.comparison.stage import Comparison, read_comparison
 from relalign.layout import Layout
 from relalign.params import Params
 from relalign.report import comparison_table as numbers

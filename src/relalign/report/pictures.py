@@ -5,12 +5,12 @@ from pathlib import Path
 
 import jinja2
 
-from relalign.artifacts import write_atomic
-from relalign.comparison import read_comparison
+from relalign.comparison.stage import read_comparison
 from relalign.layout import Layout
 from relalign.params import Params
 from relalign.report import figures, plots
 from relalign.report.examples import read_examples
+from relalign.system.artifacts import write_atomic
 
 COLOURS = (
     "<style>svg { --ink: #1d2329; --line: #d5d9dc; font-family: sans-serif; } "

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relalign.artifacts import read_manifest
 from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.params import Params
+from relalign.system.artifacts import read_manifest
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, t
 
+from relalign.comparison.paired import System
 from relalign.metrics.correlation import correlation
 from relalign.metrics.resampling import percentile_interval
 from relalign.metrics.significance import sign_flip_test
-from relalign.paired import System
 from relalign.params import Evaluate
 
 

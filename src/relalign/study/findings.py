@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
-from relalign.artifacts import write_atomic
 from relalign.params import Params
 from relalign.report.comparison_table import LEVEL, number
 from relalign.study import tables
@@ -13,6 +12,7 @@ from relalign.study.judging import Finding, judge_claims
 from relalign.study.pictures import dataset_pictures
 from relalign.study.results import Results
 from relalign.study.settings import Study, Tuning, budget_of, evaluate_of
+from relalign.system.artifacts import write_atomic
 
 NOTES = "docs/findings-notes.md"
 

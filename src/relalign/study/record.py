@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from relalign.artifacts import canonical_json
 from relalign.errors import RelalignError
 from relalign.params import Params, Section
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.settings import Changes, Study, changed
+from relalign.system.artifacts import canonical_json
 
 WHERE_IT_RUNS = {"device", "threads", "checkpoint_seconds"}  # training's settings that no trial depends on
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from relalign.comparison.paired import RunResult, System, check_same_queries, read_run, summarise
 from relalign.metrics.resampling import draw_weights
-from relalign.paired import RunResult, System, check_same_queries, read_run, summarise
 from relalign.params import Evaluate, Params
 from relalign.study.layout import StudyLayout
 from relalign.study.record import SearchRecord, current_search, read_search

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from relalign.evaluation import evaluate
-from relalign.features import extract_features
+from relalign.evaluation.stage import evaluate
+from relalign.features.extraction import extract_features
 from relalign.params import Params
-from relalign.runs import export, train
 from relalign.study.layout import StudyLayout
 from relalign.study.record import read_search
 from relalign.study.settings import CLEAN, Study, changed, corruption_of, only
+from relalign.training.runs import export, train
 
 
 def make_corrupted_features(params: Params, study: Study, root: Path, *, dataset: str, condition: str) -> None:

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import torch
 
-from relalign.artifacts import pretty_json, write_atomic
-from relalign.cross_modal import measure_recall
+from relalign.evaluation.cross_modal import measure_recall
+from relalign.evaluation.relevance_files import relevance_of_split
+from relalign.evaluation.single_modal import measure_single_modal
+from relalign.evaluation.test_set import graded_test_set
+from relalign.methods.model_files import load_model
 from relalign.metrics.measurement import SUM
-from relalign.model_files import load_model
 from relalign.params import Params
-from relalign.relevance_files import relevance_of_split
-from relalign.runs import embed_split, train
-from relalign.single_modal import measure_single_modal
-from relalign.split_data import load_split
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.record import SearchRecord, Trial, best, fingerprint, kept_path, read_search
 from relalign.study.settings import Study, changed, only
-from relalign.test_set import graded_test_set
+from relalign.system.artifacts import pretty_json, write_atomic
+from relalign.training.runs import embed_split, train
+from relalign.training.split_data import load_split
 
 RECALL_AT = (1, 5, 10)
 NDCG_AT = 10

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from relalign.comparison.paired import System
 from relalign.metrics.correlation import Correlation, correlation
 from relalign.metrics.resampling import percentile_interval
-from relalign.paired import System
 from relalign.params import Params
 from relalign.report.comparison_table import ROUNDING, number, p_value
 from relalign.study.claims import I2I, ISD, NOT_PLANNED, REPRODUCED, RERANKED, RSUM, T2T, all_claims

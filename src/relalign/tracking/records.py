@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from relalign.artifacts import canonical_json
+from relalign.system.artifacts import canonical_json
 
 
 def metric_name(name: str) -> str:

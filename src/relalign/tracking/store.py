@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from relalign.best_effort import BestEffort
 from relalign.params import Tracking
+from relalign.system.best_effort import BestEffort
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -1,0 +1,1 @@
+"""From the outside world to a checked table of images and captions. No torch enters here."""

@@ -1,0 +1,61 @@
+"""Saving and loading a trained model: `model.safetensors` and the `config.json` that rebuilds it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from relalign.methods import TRAINED
+from relalign.methods.cca import LinearEmbedder, embedder_width
+from relalign.methods.method import TrainedMethod
+from relalign.model.backbone import Backbone, Widths
+from relalign.params import Backbone as BackboneSettings
+from relalign.params import Cca, Method
+from relalign.system.artifacts import pretty_json, read_manifest
+
+Embedder = Backbone | LinearEmbedder
+
+
+def build_method(settings: Any, backbone: BackboneSettings, widths: Widths, *, seed: int) -> TrainedMethod:
+    """A freshly initialised method; equal seeds give equal weights, and the global generator is left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TRAINED[settings.algorithm](
+            Backbone(backbone, widths, temperature=settings.temperature), settings, widths=widths
+        )
+
+
+def save_model(
+    draft: Path, module: nn.Module, *, settings: Any, backbone: BackboneSettings, widths: Widths
+) -> None:
+    """Write the two files into a folder that is being published."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(state, draft / "model.safetensors")
+    config = {
+        "settings": settings.model_dump(mode="json"),
+        "backbone": backbone.model_dump(mode="json"),
+        "widths": asdict(widths),
+    }
+    (draft / "config.json").write_text(pretty_json(config))
+
+
+def load_model(folder: Path, *, device: torch.device | None = None) -> Embedder:
+    """The embedder of a published model folder, in evaluation mode: a `Backbone`, or CCA's `LinearEmbedder`."""
+    read_manifest(folder, verify=True)
+    config = json.loads((folder / "config.json").read_text())
+    settings: Any = TypeAdapter(Method).validate_python(config["settings"])
+    widths = Widths(**config["widths"])
+    state = load_file(folder / "model.safetensors")
+    if isinstance(settings, Cca):
+        embedder: Embedder = LinearEmbedder(widths, embedder_width(widths, settings))
+        embedder.load_state_dict(state)
+    else:
+        method = build_method(settings, BackboneSettings(**config["backbone"]), widths, seed=0)
+        method.load_state_dict(state)
+        embedder = method.backbone
+    return embedder.eval().to(device or torch.device("cpu"))

@@ -1,0 +1,1 @@
+"""The network that all trained methods share. Knows no objective and no method."""

@@ -1,0 +1,325 @@
+"""The one model that every trained method shares: two towers over frozen features and a fusion encoder.
+
+    image summary --> tower --> image embedding (unit norm) --\\
+                                                                > cosine: first-stage retrieval
+    text summary  --> tower --> text embedding  (unit norm) --/
+                                        |
+    [FUSE: their product], text tokens, image tokens --> fusion encoder --> matching logit, attention blocks
+
+An embedding is a linear map of the standardised summary, which starts at the closed-form CCA solution
+(`relalign.methods.cca`), plus a residual path that starts at nothing: six thousand images reward short paths and a
+good start more than depth. The fusion token starts from the product of both embeddings, and the matching logit is
+the similarity plus what fusion has to say about it: re-ranking starts from the first stage, and what an objective
+does to fused vectors reaches the embeddings, as in the papers' end-to-end models (X-VLM, UNITER).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from relalign.features.batches import Features
+from relalign.model.dropout import Dropout
+from relalign.objectives.similarity import at_least_float32
+from relalign.params import TEMPERATURES
+from relalign.params import Backbone as BackboneSettings
+
+
+@dataclass(frozen=True)
+class Widths:
+    """The widths of the frozen encoders' outputs."""
+
+    image_tokens: int
+    image_pooled: int
+    image_summary: int
+    text_tokens: int
+    text_pooled: int
+    text_summary: int
+
+
+@dataclass(frozen=True)
+class FusionTokens:
+    """One modality's tokens as the fusion encoder takes them."""
+
+    tokens: Float[Tensor, "batch token width"]
+    mask: Bool[Tensor, "batch token"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One tower's output: unit-norm embeddings beside the frozen features that the fusion encoder starts from.
+
+    `projected` is filled by `Backbone.project_image` and `project_text` for rows that are fused more than once.
+    """
+
+    embedding: Float[Tensor, "batch embedding"]
+    features: Features
+    projected: FusionTokens | None = None
+
+    def take(self, rows: Int[Tensor, " chosen"]) -> "Side":
+        """The given rows (repeats allowed), for example the hard negatives of a batch."""
+        known = self.projected
+        projected = None if known is None else FusionTokens(known.tokens[rows], known.mask[rows])
+        return Side(self.embedding[rows], self.features.take(rows), projected)
+
+
+@dataclass(frozen=True)
+class AttentionBlocks:
+    """Attention of the last fusion layer, block by block: each block has its own softmax, heads are averaged.
+
+    Every row of a real token sums to 1 over the real tokens of the block's columns; rows and columns of padding
+    are 0. The fusion token is excluded (IAIS, arXiv 2105.13868; `lancopku/IAIS` model/layer.py).
+    """
+
+    text_text: Float[Tensor, "batch text text"]
+    image_image: Float[Tensor, "batch image image"]
+    text_image: Float[Tensor, "batch text image"]
+    image_text: Float[Tensor, "batch image text"]
+    text_mask: Bool[Tensor, "batch text"]
+    image_mask: Bool[Tensor, "batch image"]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The fusion encoder's output for each pair."""
+
+    pooled: Float[Tensor, "batch width"]
+    matching_logit: Float[Tensor, " batch"]
+    attention: AttentionBlocks | None
+
+
+class Tower(nn.Module):
+    """Frozen summary of one modality -> unit-norm embedding; its frozen tokens travel along for fusion."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, summary_width: int, settings: BackboneSettings) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(summary_width))
+        self.register_buffer("deviation", torch.ones(summary_width))
+        self.summary_dropout = Dropout(settings.summary_dropout)
+        self.linear = nn.Linear(summary_width, settings.embedding_width)
+        last = nn.Linear(settings.width, settings.embedding_width)
+        nn.init.zeros_(last.weight)  # so that the start is the linear path's, whatever the seed
+        nn.init.zeros_(last.bias)
+        self.residual = nn.Sequential(
+            nn.Linear(summary_width, settings.width), nn.GELU(), Dropout(settings.dropout), last
+        )
+
+    def forward(self, features: Features) -> Side:
+        """Embed a batch."""
+        summary = self.summary_dropout((features.summary - self.mean) / self.deviation)
+        return Side(F.normalize(self.linear(summary) + self.residual(summary), dim=-1), features)
+
+    @torch.no_grad()
+    def start_at(
+        self,
+        mean: Float[Tensor, " summary_width"],
+        deviation: Float[Tensor, " summary_width"],
+        linear_map: Float[Tensor, "summary_width directions"],
+    ) -> None:
+        """Standardise by `mean` and `deviation`; the linear path becomes `linear_map`, spare dimensions 0."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
+        self.linear.weight.zero_()
+        self.linear.bias.zero_()
+        self.linear.weight[: linear_map.shape[1]] = linear_map.T
+
+
+def clamp_log_temperature(log_temperature: Float[Tensor, ""]) -> None:
+    """Bring the logarithm of a learned temperature back within its bounds, in place."""
+    log_temperature.clamp_(*(math.log(bound) for bound in TEMPERATURES))
+
+
+def _damped(values: Tensor, share: float) -> Tensor:
+    """The same values, through which only a share of the gradient passes."""
+    damped: Tensor = share * values + (1 - share) * values.detach()
+    return damped
+
+
+class FusionLayer(nn.Module):
+    """A pre-norm transformer layer that can also return its attention, block by block."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_output = nn.Linear(width, width)
+        self.dropout = Dropout(dropout)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            Dropout(dropout),
+            nn.Linear(4 * width, width),
+        )
+
+    def _query_key_value(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = self._by_head(self.query_key_value(self.attention_norm(hidden)), 3)
+        return query, key, value
+
+    def _by_head(self, joint: Tensor, parts: int) -> Tensor:
+        batch, length, width = joint.shape
+        return joint.view(batch, length, parts, self.heads, width // parts // self.heads).permute(2, 0, 3, 1, 4)
+
+    def _after_attention(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        hidden = hidden + self.dropout(self.attention_output(attended.transpose(1, 2).flatten(2)))
+        output: Tensor = hidden + self.dropout(self.feed_forward(hidden))
+        return output
+
+    def forward(
+        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch token width"]:
+        """One layer; padding (`mask` false) is never attended to."""
+        query, key, value = self._query_key_value(hidden)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        return self._after_attention(hidden, attended)
+
+    def first_token(
+        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch width"]:
+        """The first token of what `forward` gives, without the others: all that is asked of the last layer."""
+        width = hidden.shape[-1]
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        normed = self.attention_norm(hidden)
+        query = self._by_head(F.linear(normed[:, :1], weight[:width], bias[:width]), 1)[0]
+        key, value = self._by_head(F.linear(normed, weight[width:], bias[width:]), 2)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        output: Tensor = self._after_attention(hidden[:, :1], attended)[:, 0]
+        return output
+
+    def blocks(
+        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"], text_length: int
+    ) -> AttentionBlocks:
+        """Attention among and between the text tokens (1 .. text_length) and the image tokens (the rest).
+
+        In float32 under autocast, too: rows near uniform differ by less than bfloat16's steps.
+        """
+        query, key, _ = self._query_key_value(hidden)
+        text, image = slice(1, 1 + text_length), slice(1 + text_length, None)
+        with torch.autocast(hidden.device.type, enabled=False):
+            query, key = at_least_float32(query), at_least_float32(key)
+            logits = (query @ key.transpose(-1, -2)) / query.shape[-1] ** 0.5
+
+        def block(rows: slice, columns: slice) -> Tensor:
+            real = mask[:, None, None, columns]
+            # A finite filler keeps rows without any real column free of NaN; they are zeroed below.
+            weights = logits[:, :, rows, columns].masked_fill(~real, -1e4).softmax(-1)
+            shown: Tensor = weights.mean(1) * mask[:, rows, None] * mask[:, None, columns]
+            return shown
+
+        return AttentionBlocks(
+            text_text=block(text, text),
+            image_image=block(image, image),
+            text_image=block(text, image),
+            image_text=block(image, text),
+            text_mask=mask[:, text],
+            image_mask=mask[:, image],
+        )
+
+
+class Backbone(nn.Module):
+    """Two towers and a single-stream fusion encoder (see the module's picture).
+
+    `fusion_share` is how much fusion's own say counts beside the similarity when a trained model re-ranks: 1 in
+    training, and chosen on the validation split before a model re-ranks (`relalign.retrieval.fusion_share`).
+    """
+
+    fusion_share: Tensor
+
+    def __init__(self, settings: BackboneSettings, widths: Widths, *, temperature: float) -> None:
+        super().__init__()
+        self.fused_gradient = settings.fused_gradient
+        self.image = Tower(widths.image_summary, settings)
+        self.text = Tower(widths.text_summary, settings)
+        self.to_fusion = nn.ModuleDict(
+            {
+                side: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, settings.fusion_width))
+                for side, width in (("image", widths.image_tokens), ("text", widths.text_tokens))
+            }
+        )
+        self.product_to_fusion = nn.Linear(settings.embedding_width, settings.fusion_width)
+        self.modality = nn.Parameter(0.02 * torch.randn(3, settings.fusion_width))  # fusion token, text, image
+        self.fusion = nn.ModuleList(
+            FusionLayer(settings.fusion_width, settings.heads, settings.fusion_dropout)
+            for _ in range(settings.fusion_layers)
+        )
+        self.fusion_norm = nn.LayerNorm(settings.fusion_width)
+        self.matching = nn.Sequential(
+            nn.Linear(settings.fusion_width, settings.fusion_width),
+            nn.Tanh(),
+            nn.Linear(settings.fusion_width, 1),
+        )
+        self.register_buffer("fusion_share", torch.tensor(1.0), persistent=False)
+        self.matching_offset = nn.Parameter(torch.tensor(0.5))  # the cosine at which a pair is as likely as not
+        self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        """The learnable softmax temperature."""
+        return self.log_temperature.exp()
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Bring the temperature back within [0.01, 1] (CLIP's bound on the logit scale), after an update.
+
+        A clamp where it is read would have no gradient outside, so that it could never come back.
+        """
+        clamp_log_temperature(self.log_temperature)
+
+    def encode_image(self, features: Features) -> Side:
+        """Embed images."""
+        side: Side = self.image(features)
+        return side
+
+    def encode_text(self, features: Features) -> Side:
+        """Embed captions."""
+        side: Side = self.text(features)
+        return side
+
+    def project_image(self, side: Side) -> Side:
+        """Project the tokens once for rows that are about to be fused several times."""
+        return self._project(side, "image")
+
+    def project_text(self, side: Side) -> Side:
+        """Project the tokens once for rows that are about to be fused several times."""
+        return self._project(side, "text")
+
+    def _project(self, side: Side, name: str) -> Side:
+        if side.projected is not None:
+            return side
+        tokens, mask = side.features.tokens()
+        return Side(side.embedding, side.features, FusionTokens(self.to_fusion[name](tokens), mask))
+
+    def fuse(self, image: Side, text: Side, *, attention: bool = False) -> Fused:
+        """Run row i of `image` with row i of `text` through the fusion encoder."""
+        words, regions = self.project_text(text).projected, self.project_image(image).projected
+        assert words is not None and regions is not None  # noqa: S101, PT018 (for the type checker)
+        text_mask, image_mask = words.mask, regions.mask
+        batch, text_length = text_mask.shape
+        fusion_token, text_type, image_type = self.modality
+        product = _damped(image.embedding * text.embedding, self.fused_gradient)
+        scale = product.shape[-1]  # entries of a product of unit vectors are of the order of 1 / width
+        hidden = torch.cat(
+            [
+                (fusion_token + self.product_to_fusion(scale * product))[:, None],
+                words.tokens + text_type,
+                regions.tokens + image_type,
+            ],
+            dim=1,
+        )
+        mask = torch.cat([text_mask.new_ones(batch, 1), text_mask, image_mask], dim=1)
+        for layer in self.fusion[:-1]:
+            hidden = layer(hidden, mask)
+        last = cast(FusionLayer, self.fusion[-1])
+        blocks = last.blocks(hidden, mask, text_length) if attention else None
+        pooled = self.fusion_norm(last.first_token(hidden, mask))
+        # No gradient: calibrating a matching probability must not fight the contrastive loss over scale.
+        similarity = (product.sum(-1).detach() - self.matching_offset) / self.temperature.detach()
+        return Fused(pooled, similarity + self.fusion_share * self.matching(pooled).squeeze(-1), blocks)

@@ -1,0 +1,65 @@
+"""How much the fusion encoder's own say counts in re-ranking: chosen on the validation split, before it re-ranks.
+
+A matching head learns from hard negatives, among which similarity tells little by construction, so that its raw
+logit trusts similarity too little among ordinary candidates. BLIP (arXiv 2201.12086) adds the similarity to the
+logit when it re-ranks; here the share of the two is chosen instead of set.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from relalign.features.batches import SplitData
+from relalign.model.backbone import Backbone, Fused
+from relalign.params import Precision
+from relalign.retrieval.embeddings import embed
+from relalign.retrieval.two_stage import fused_pairs
+
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+IMAGES, CANDIDATES, RECALL_AT = 200, 16, (1, 5, 10)
+
+
+@torch.inference_mode()
+def choose_fusion_share(backbone: Backbone, validation: SplitData, *, precision: Precision = "float32") -> None:
+    """Set `backbone.fusion_share` to the share with the best Rsum of re-ranking; of equal ones the smallest.
+
+    Asked are the first images of the split and their captions, re-ranked are the first candidates of each.
+    """
+    image, text = (torch.from_numpy(side) for side in embed(backbone, validation))
+    owner = validation.image_of_caption.cpu()
+    asking_images = torch.arange(min(IMAGES, len(image)))
+    asking_texts = torch.arange(int(validation.first_caption[len(asking_images)]))
+    directions = []
+    for asking, rows, columns, swapped in ((asking_images, image, text, False), (asking_texts, text, image, True)):
+        best = (rows[asking] @ columns.T).topk(min(CANDIDATES, len(columns)), dim=1).indices
+        query = asking[:, None].expand_as(best)
+        right = query == owner[best] if not swapped else best == owner[query]
+        pairs = (best, query) if swapped else (query, best)
+        fused = fused_pairs(backbone, validation, image, text, _stacked(*pairs), precision=precision)
+        directions.append((right, *(part.view_as(right) for part in _parts(backbone, fused))))
+    rsums = [
+        sum(_recall(right, similarity + share * own) for right, similarity, own in directions) for share in SHARES
+    ]
+    backbone.fusion_share.fill_(SHARES[rsums.index(max(rsums))])
+
+
+def _stacked(images: Tensor, texts: Tensor) -> Tensor:
+    return torch.stack([images.flatten(), texts.flatten()], dim=1)
+
+
+def _parts(backbone: Backbone, batches: Iterable[Fused]) -> tuple[Tensor, Tensor]:
+    """The similarity part of each pair's matching logit, and fusion's own part at share 1."""
+    parts = []
+    for fused in batches:
+        own = backbone.matching(fused.pooled.float()).squeeze(-1)
+        parts.append(torch.stack([fused.matching_logit.float() - backbone.fusion_share * own, own]).cpu())
+    similarity, own = torch.cat(parts, dim=1)
+    return similarity, own
+
+
+def _recall(right: Bool[Tensor, "query candidate"], scores: Float[Tensor, "query candidate"]) -> float:
+    """The sum of recalls; a right answer below the candidates counts for none of them."""
+    ranked = right.gather(1, scores.argsort(dim=1, descending=True, stable=True))
+    return sum(ranked[:, :k].any(1).double().mean().item() for k in RECALL_AT)

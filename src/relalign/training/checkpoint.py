@@ -1,0 +1,76 @@
+"""Checkpoints for exact resume: safetensors and JSON only, replaced atomically, bound to a key.
+
+Randomness needs no saving: every epoch derives its generators from the seed and the epoch's number, so a run
+resumed at an epoch's end repeats what an uninterrupted run would have done, bit for bit.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from relalign.system.artifacts import canonical_json, write_atomic
+
+FILE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Named groups of tensors (`model`, `optimizer`, ...) and plain values (epoch, history, ...)."""
+
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    values: Mapping[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, key: str) -> None:
+    """Replace the folder's checkpoint; a kill at any moment leaves the old one or the new one."""
+    flat = {
+        f"{group}/{name}": tensor.detach().cpu().contiguous()
+        for group, tensors in checkpoint.tensors.items()
+        for name, tensor in tensors.items()
+    }
+    metadata = {"key": key, "values": canonical_json(checkpoint.values)}
+    write_atomic(folder / FILE, save(flat, metadata))
+
+
+def load_checkpoint(folder: Path, *, key: str) -> Checkpoint | None:
+    """The folder's checkpoint, or None if there is none or it belongs to other work (another key)."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    with safe_open(path, framework="pt") as stream:
+        metadata = stream.metadata()
+        if metadata.get("key") != key:
+            return None
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name in stream.keys():  # noqa: SIM118 (not a mapping)
+            group, _, rest = name.partition("/")
+            groups.setdefault(group, {})[rest] = stream.get_tensor(name)
+    return Checkpoint(groups, json.loads(metadata["values"]))
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Remove it once the result it served is published."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state tensors by `<parameter index>/<name>`."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}/{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took; hyper-parameters stay the optimizer's own."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, entry = name.partition("/")
+        state.setdefault(int(index), {})[entry] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,265 @@
+"""One training loop for every method: same data order, budget, schedule and selection; only `loss` differs.
+
+AdamW with linear warm-up and cosine decay, an exponential average of the weights, early stopping, and selection of
+the epoch with the best Rsum on the validation split, among those of the last part of the training. The history
+begins with the start, the closed-form CCA solution, which is not selected: a trained method is trained. The test
+split is never read here.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import cos, pi
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from relalign.errors import RelalignError
+from relalign.features.batches import Batch, SplitData
+from relalign.methods.method import TrainedMethod
+from relalign.methods.model_files import Embedder
+from relalign.metrics.isd import attention_distance
+from relalign.metrics.recall import recall
+from relalign.model.backbone import Backbone
+from relalign.model.precision import in_precision
+from relalign.params import Training
+from relalign.retrieval.embeddings import embed
+from relalign.system.timer import Every
+from relalign.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, float | int]
+
+ATTENTION_PAIRS = 256
+
+
+@dataclass
+class Progress:
+    """All that changes from epoch to epoch and is not a weight."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_rsum: float = -1.0
+    history: list[Row] = field(default_factory=list)
+
+
+class State(NamedTuple):
+    """Everything a checkpoint holds."""
+
+    method: TrainedMethod
+    average: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+
+
+def fit(
+    method: TrainedMethod,
+    train: SplitData,
+    validation: SplitData,
+    settings: Training,
+    *,
+    seed: int,
+    checkpoint: Path,
+    key: str,
+    on_epoch: Callable[[Row], None] = lambda row: None,
+) -> Progress:
+    """Train in place, leaving the best epoch's (averaged) weights in `method`; resumes from `checkpoint`.
+
+    `key` says which work a checkpoint belongs to. Every row of the history, of which the first is the start, is
+    passed to `on_epoch`, those of epochs before a resume included. Only epochs after `select_from` of the training
+    can be selected, and only they count for stopping: alike for all methods, so that none is ahead for having been
+    taken later. Raises `RelalignError` if the method's objective is not complete by then, or if the loss stops
+    being finite.
+    """
+    if method.complete_from > settings.select_from:
+        raise RelalignError(
+            f"training.select_from is {settings.select_from:g}, but the objective of {type(method).__name__} "
+            f"is complete only from {method.complete_from:g} of it on: an epoch without it could be selected. "
+            "Raise training.select_from, or let the method's stage or annealing end earlier."
+        )
+    state = _start(method, settings, checkpoint, key)
+    progress = state.progress
+    if not progress.history:
+        method.eval()
+        progress.history.append({"epoch": 0, **validation_metrics(method.backbone, validation)})
+    for row in progress.history:
+        on_epoch(row)
+    due = Every(settings.checkpoint_seconds)
+    bar = tqdm(total=settings.epochs, initial=progress.epoch, desc="training", unit="epoch", mininterval=5)
+    not_before = settings.select_from * settings.epochs
+    while progress.epoch < settings.epochs and (
+        progress.best_epoch == 0 or progress.epoch - progress.best_epoch < settings.patience
+    ):
+        row = _run_epoch(state, train, settings, seed=seed)
+        progress.epoch += 1
+        if progress.epoch % settings.validate_every == 0 or progress.epoch == settings.epochs:
+            with _weights(method, state.average):
+                row |= validation_metrics(method.backbone, validation)
+            if row["val/rsum"] > progress.best_rsum and progress.epoch > not_before:
+                progress.best_epoch, progress.best_rsum = progress.epoch, float(row["val/rsum"])
+                state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
+        progress.history.append(row)
+        on_epoch(row)
+        bar.update()
+        bar.set_postfix(loss=f"{row['loss/total']:.3f}", best=f"{progress.best_rsum:.1f}")
+        if due():
+            _save(state, checkpoint, key)
+    bar.close()
+    method.load_state_dict(state.best)
+    return progress
+
+
+def validation_metrics(embedder: Embedder, validation: SplitData) -> Row:
+    """Recall of the first stage on the validation split, and the attention distance of some of its pairs.
+
+    `val/rsum` is what selection and stopping use.
+    """
+    image, text = embed(embedder, validation)
+    report = recall(image, text, validation.image_of_caption.numpy(force=True))
+    return {
+        f"val/{name}": value for name, value in {**report.metrics(), **_attention(embedder, validation)}.items()
+    }
+
+
+@torch.inference_mode()
+def _attention(embedder: Embedder, validation: SplitData) -> Row:
+    if not isinstance(embedder, Backbone):
+        return {}
+    images = torch.arange(min(ATTENTION_PAIRS, len(validation.image_ids)), device=validation.image_ids.device)
+    captions = validation.first_caption[images]
+    sides = (
+        embedder.encode_image(validation.image.take(images)),
+        embedder.encode_text(validation.text.take(captions)),
+    )
+    blocks = embedder.fuse(*sides, attention=True).attention
+    assert blocks is not None  # noqa: S101 (asked for)
+    singular, distributed = attention_distance(**vars(blocks))
+    return {"isd/singular": singular.mean().item(), "isd/distributed": distributed.mean().item()}
+
+
+def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str) -> State:
+    # AdamW moves a parameter by about the learning rate a step, whatever its gradient: at the weights' rate a
+    # temperature or a teacher mix would stay where it started.
+    rates = (settings.scalar_learning_rate, settings.learning_rate, settings.learning_rate)
+    groups: list[list[nn.Parameter]] = [[] for _ in rates]
+    for parameter in method.parameters():
+        groups[min(parameter.ndim, 2)].append(parameter)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": group, "peak": rate, "weight_decay": settings.weight_decay if dimensions == 2 else 0.0}
+            for dimensions, (group, rate) in enumerate(zip(groups, rates, strict=True))
+        ],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    saved = load_checkpoint(checkpoint, key=key)
+    if saved is None:
+        return State(method, _copy(method), _copy(method), optimizer, Progress())
+    progress = Progress(**saved.values)
+    logger.info("resuming after epoch %d from %s", progress.epoch, checkpoint)
+    method.load_state_dict(saved.tensors["model"])
+    restore_optimizer(optimizer, saved.tensors.get("optimizer", {}))
+    device = next(method.parameters()).device
+    average, best = ({n: t.to(device) for n, t in saved.tensors[g].items()} for g in ("average", "best"))
+    return State(method, average, best, optimizer, progress)
+
+
+def _save(state: State, folder: Path, key: str) -> None:
+    tensors: Mapping[str, Mapping[str, Tensor]] = {
+        "model": state.method.state_dict(),
+        "average": state.average,
+        "best": state.best,
+        "optimizer": optimizer_tensors(state.optimizer),
+    }
+    save_checkpoint(folder, Checkpoint(tensors, vars(state.progress)), key=key)
+
+
+def _copy(method: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in method.state_dict().items()}
+
+
+@contextmanager
+def _weights(method: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    own = _copy(method)
+    method.load_state_dict(weights)
+    try:
+        yield
+    finally:
+        method.load_state_dict(own)
+
+
+def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int) -> Row:
+    """One pass over the training images; everything random follows from the seed and the epoch's number."""
+    method, progress = state.method, state.progress
+    steps = train.batches(settings.batch_size)
+    device = train.image_ids.device
+    # The data order has a generator of its own, so that it is the same for every method.
+    order, draws = (torch.Generator().manual_seed(2 * (seed * 1_000_003 + progress.epoch) + i) for i in (0, 1))
+    sums: dict[str, float] = {}
+    method.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed * 1_000_003 + progress.epoch)  # dropout knows only the global generator
+        batches = train.epoch(
+            settings.batch_size, order, caption_mixing=settings.caption_mixing, captions=method.captions
+        )
+        for index, batch in enumerate(batches):
+            done = (progress.epoch * steps + index) / (settings.epochs * steps)
+            _set_learning_rate(state.optimizer, settings, done)
+            for name, value in _step(state, batch, settings, done, draws).items():
+                sums[name] = sums.get(name, 0.0) + value
+    method.eval()
+    rate = state.optimizer.param_groups[-1]["lr"]
+    losses = {f"loss/{name}": total / (index + 1) for name, total in sums.items()}
+    return {"epoch": progress.epoch + 1, "learning_rate": rate, **losses, **method.scalars()}
+
+
+def _step(state: State, batch: Batch, settings: Training, done: float, draws: torch.Generator) -> dict[str, float]:
+    with in_precision(batch.image_ids.device, settings.precision):
+        terms = state.method.loss(batch, progress=done, generator=draws)
+    total = torch.stack([term.float() for term in terms.values()]).sum()
+    if not total.isfinite():
+        values = {name: term.item() for name, term in terms.items()}
+        raise RelalignError(
+            f"The loss is not finite after epoch {state.progress.epoch}: {values}. "
+            "Lower training.learning_rate or the weight of that term."
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    nn.utils.clip_grad_norm_(state.method.parameters(), settings.gradient_clip)
+    state.optimizer.step()
+    state.method.project()
+    _update_average(state, settings.average_decay)
+    return {"total": total.item(), **{name: term.item() for name, term in terms.items()}}
+
+
+@torch.no_grad()
+def _update_average(state: State, decay: float) -> None:
+    current = state.method.state_dict()
+    torch._foreach_lerp_([state.average[name] for name in current], list(current.values()), 1 - decay)
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: Training, done: float) -> None:
+    if done < settings.warmup:
+        scale = (done + 1e-3) / settings.warmup
+    else:
+        scale = 0.5 * (1 + cos(pi * (done - settings.warmup) / max(1 - settings.warmup, 1e-9)))
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * min(scale, 1.0)
+
+
+def history_columns(history: list[Row]) -> list[dict[str, Any]]:
+    """History rows with the same columns in one order (a checkpoint does not keep theirs), for a CSV."""
+    names = ["epoch", *sorted({name for row in history for name in row} - {"epoch"})]
+    return [{name: row.get(name, "") for name in names} for row in history]

@@ -1,0 +1,145 @@
+"""The stages `train` and `export`: one method, one seed, from features to a published model and embeddings."""
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from relalign import tracking
+from relalign.errors import RelalignError
+from relalign.features.batches import SplitData
+from relalign.layout import Layout
+from relalign.methods.cca import fit_cca, start_from_cca
+from relalign.methods.model_files import build_method, load_model, save_model
+from relalign.params import Cca, Params
+from relalign.retrieval.embeddings import Embeddings, embed, write_embeddings
+from relalign.retrieval.index import write_index
+from relalign.system.artifacts import canonical_json, digest, publish, sha256_file
+from relalign.system.memory import keep_freed_memory
+from relalign.training.checkpoint import drop_checkpoint
+from relalign.training.loop import Row, fit, history_columns, validation_metrics
+from relalign.training.split_data import load_split, model_inputs, open_stores, widths_of
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` is CUDA where there is one; asking for CUDA where there is none is an error."""
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise RelalignError(
+            "training.device is 'cuda', but this machine's torch sees no GPU. Use 'auto' or 'cpu'."
+        )
+    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+
+
+def method_settings(params: Params, method: str) -> Any:
+    """A method's section, or an error that names the ones there are."""
+    if method not in params.method:
+        raise RelalignError(f"'{method}' is not an entry of 'method' in params.yaml ({', '.join(params.method)}).")
+    return params.method[method]
+
+
+def _prepare_process(params: Params) -> None:
+    keep_freed_memory()
+    torch.set_num_threads(params.training.threads)
+
+
+def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
+    """Train (or, for CCA, fit) and publish `model/`."""
+    settings = method_settings(params, method)
+    _prepare_process(params)
+    run = layout.run(method, seed)
+    parameters = {
+        "method": settings.model_dump(mode="json"),
+        "backbone": params.backbone.model_dump(mode="json"),
+        "training": params.training.model_dump(mode="json"),
+        "seed": seed,
+    }
+    inputs = model_inputs(params, layout)
+    checkpoint = run.with_name(f".{run.name}.checkpoint")
+    with tracking.training_run(
+        params.tracking,
+        root=layout.root,
+        name=f"{method}/seed{seed}",
+        parameters=parameters,
+        tags={"dataset": params.dataset, "method": method, "seed": str(seed)},
+        resume_file=checkpoint / "mlflow.json",
+        pairs=layout.pairs,
+    ) as tracked:
+        key = canonical_json({"parameters": parameters, "inputs": {n: digest(p) for n, p in inputs.items()}})
+        with publish(run / "model", made_by="relalign train", parameters=parameters, inputs=inputs) as draft:
+            history = _fit(params, layout, settings, seed, checkpoint, _hash(key), draft, tracked)
+            with (draft / "history.csv").open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, list(history_columns(history)[0]))
+                writer.writeheader()
+                writer.writerows(history_columns(history))
+        files = [run / "model" / name for name in ("model.safetensors", "config.json", "history.csv")]
+        tracked.finish(model_sha256=sha256_file(files[0]), artifacts=files)
+    drop_checkpoint(checkpoint)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fit(
+    params: Params,
+    layout: Layout,
+    settings: Any,
+    seed: int,
+    checkpoint: Path,
+    key: str,
+    draft: Path,
+    tracked: tracking.Run,
+) -> list[Row]:
+    device = torch.device("cpu") if isinstance(settings, Cca) else choose_device(params.training.device)
+    widths = widths_of(*open_stores(params, layout))
+    data = load_split(params, layout, "train", device=device)
+    validation = load_split(params, layout, "val", device=device)
+    if isinstance(settings, Cca):
+        embedder = fit_cca(data, settings, widths=widths)
+        module: torch.nn.Module = embedder
+        history: list[Row] = [{"epoch": 0, **validation_metrics(embedder, validation)}]
+        tracked.log_epoch(history[0], step=0)
+    else:
+        trained = build_method(settings, params.backbone, widths, seed=seed).to(device)
+        start_from_cca(trained.backbone, data, params.backbone)
+        module = trained
+        progress = fit(
+            trained,
+            data,
+            validation,
+            params.training,
+            seed=seed,
+            checkpoint=checkpoint,
+            key=key,
+            on_epoch=lambda row: tracked.log_epoch(row, step=int(row["epoch"])),
+        )
+        history = progress.history
+    save_model(draft, module, settings=settings, backbone=params.backbone, widths=widths)
+    return history
+
+
+def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
+    """Embed the test split and publish `embeddings/` with one FAISS index a modality."""
+    _prepare_process(params)
+    run = layout.run(method, seed)
+    data = load_split(params, layout, "test", device=torch.device("cpu"))
+    embeddings = embed_split(load_model(run / "model"), data, rows_at_once=params.export.batch_size)
+    inputs = {"model": run / "model", **model_inputs(params, layout)}
+    with publish(run / "embeddings", made_by="relalign export", inputs=inputs) as draft:
+        write_embeddings(draft, embeddings)
+        write_index(draft / "image.faiss", embeddings.image, embeddings.image_ids)
+        write_index(draft / "text.faiss", embeddings.text, embeddings.text_ids)
+
+
+def embed_split(embedder: Any, data: SplitData, *, rows_at_once: int) -> Embeddings:
+    """A split's embeddings with their ids, captions in the order of their ids."""
+    image, text = embed(embedder, data, rows_at_once=rows_at_once)
+    caption_ids = data.caption_ids.numpy(force=True)
+    image_ids = data.image_ids.numpy(force=True)
+    order = np.argsort(caption_ids)
+    image_of_caption = data.image_of_caption.numpy(force=True)
+    return Embeddings(image, text[order], image_ids, caption_ids[order], image_ids[image_of_caption][order])

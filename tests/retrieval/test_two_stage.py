@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+
+from relalign.methods.model_files import load_model
+from relalign.model.backbone import Backbone
+from relalign.retrieval.embeddings import load_embeddings
+from relalign.retrieval.two_stage import caption_positions, two_stage
+from relalign.training.runs import export, train
+from relalign.training.split_data import load_split
+from tests.tiny_project import make_features, tiny_params
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    torch.set_num_threads(1)
+    params = tiny_params()
+    layout = make_features(tmp_path_factory.mktemp("project"), params)
+    train(params, layout, method="contrastive", seed=0)
+    export(params, layout, method="contrastive", seed=0)
+    folder = layout.run("contrastive", 0)
+    model = load_model(folder / "model")
+    assert isinstance(model, Backbone)
+    data = load_split(params, layout, "test", device=torch.device("cpu"))
+    return model, data, load_embeddings(folder / "embeddings"), folder / "embeddings"
+
+
+def test_candidates_are_the_best_of_the_first_stage_and_logits_those_of_one_pair_at_a_time(run):
+    model, data, embeddings, folder = run
+    i2t, t2i = two_stage(model, data, embeddings, folder, k=6)
+    scores = embeddings.image @ embeddings.text.T
+    positions = caption_positions(data, embeddings)
+    for direction, matrix in ((i2t, scores), (t2i, scores.T)):
+        np.testing.assert_array_equal(np.sort(direction.candidates), np.sort(np.argsort(-matrix)[:, :6]))
+    with torch.inference_mode():
+        for query, place in ((0, 0), (7, 3), (19, 5)):
+            image, caption = torch.tensor([query]), int(i2t.candidates[query, place])
+            fused = model.fuse(
+                model.encode_image(data.image.take(image)),
+                model.encode_text(data.text.take(positions[[caption]])),
+            )
+            assert i2t.logits[query, place].item() == pytest.approx(fused.matching_logit.item(), abs=1e-4)
+
+
+def test_both_directions_agree_about_a_pair(run):
+    i2t, t2i = two_stage(*run, k=20)
+    for image, captions in enumerate(i2t.candidates):
+        for place, caption in enumerate(captions):
+            back = np.flatnonzero(t2i.candidates[caption] == image)
+            assert t2i.logits[caption, back].tolist() == [i2t.logits[image, place].item()]
+
+
+def test_a_depth_beyond_the_gallery_takes_all_of_it(run):
+    i2t, t2i = two_stage(*run, k=1000)
+    assert i2t.candidates.shape == (20, 40)
+    assert t2i.candidates.shape == (40, 20)
+
+
+def test_low_precision_changes_logits_by_little_and_by_something(run):
+    chosen = run[0].fusion_share.item()
+    run[0].fusion_share.fill_(1.0)
+    exact, low = (two_stage(*run, k=6, precision=precision)[0].logits for precision in ("float32", "bfloat16"))
+    run[0].fusion_share.fill_(chosen)
+    assert low.dtype == torch.float32
+    difference = (exact - low).abs().max().item()
+    assert 0 < difference < 0.1

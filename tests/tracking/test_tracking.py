@@ -1,0 +1,267 @@
+"""Tracking against real sqlite stores: nothing is lost, nothing stands twice, and nothing fails the work."""
+
+import logging
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from relalign import tracking
+from relalign.params import Tracking
+from relalign.system.artifacts import publish
+from relalign.tracking.records import flatten, metric_name
+from relalign.tracking.store import PATIENCE
+
+SETTINGS = Tracking()
+PARAMETERS = {"training": {"epochs": 3, "learning_rate": 0.001}, "method": {"ks": [1, 5]}, "note": None}
+TAGS = {"method": "toy", "seed": "0", "dataset": "toyset"}
+
+WORKER = """
+import sys
+from pathlib import Path
+from relalign import tracking
+from relalign.params import Tracking
+root, seed = Path(sys.argv[1]), sys.argv[2]
+with tracking.training_run(Tracking(), root=root, name=f"toy seed {seed}", parameters={"seed": int(seed)},
+                           tags={"seed": seed}, resume_file=root / f"run{seed}.json") as run:
+    for step in range(10):
+        run.log_epoch({"loss": 1.0 / (step + 1), "val/rsum": float(step)}, step=step)
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_outer_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+
+@pytest.fixture(scope="module")
+def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh store takes seconds to make, so tests copy this one."""
+    root = tmp_path_factory.mktemp("store")
+    assert tracking.ensure_store(SETTINGS, root=root)
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def root(made_store: Path, tmp_path: Path) -> Path:
+    with sqlite3.connect(made_store) as source, sqlite3.connect(tmp_path / "mlflow.db") as target:
+        source.backup(target)
+        target.execute("UPDATE experiments SET artifact_location = ?", [(tmp_path / "mlartifacts").as_uri()])
+    return tmp_path
+
+
+def train(
+    root: Path, steps: Iterable[int], *, settings: Tracking = SETTINGS, parameters: dict = PARAMETERS
+) -> None:
+    with tracking.training_run(
+        settings, root=root, name="toy seed 0", parameters=parameters, tags=TAGS, resume_file=root / "run.json"
+    ) as run:
+        for step in steps:
+            run.log_epoch({"loss": 1.0 / (step + 1), "val/recall@1": float(step)}, step=step)
+
+
+def rows(root: Path, query: str) -> list[tuple]:
+    with sqlite3.connect(root / "mlflow.db") as database:
+        return database.execute(query).fetchall()
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("i2t/recall@1", "i2t/recall_at_1"), ("mixed/i2it/ndcg@10", "mixed/i2it/ndcg_at_10")]
+)
+def test_at_signs_are_spelled_out(ours: str, theirs: str) -> None:
+    assert metric_name(ours) == theirs
+
+
+def test_parameters_are_flattened_by_dotted_path() -> None:
+    flat = flatten(PARAMETERS)
+    assert flat == {
+        "training.epochs": "3",
+        "training.learning_rate": "0.001",
+        "method.ks": "[1,5]",
+        "note": "null",
+    }
+
+
+def test_params_come_before_the_environment_and_that_before_the_project_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tracking.store_uri(SETTINGS, tmp_path) == f"sqlite:///{tmp_path / 'mlflow.db'}?timeout=60"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    assert tracking.store_uri(SETTINGS, tmp_path) == "http://elsewhere"
+    assert tracking.store_uri(Tracking(uri="http://named"), tmp_path) == "http://named"
+
+
+def test_a_run_holds_parameters_tags_dataset_metrics_and_artifacts(root: Path) -> None:
+    with publish(root / "data/pairs/toyset", made_by="test") as draft:
+        (draft / "pairs.parquet").write_bytes(b"rows")
+    history = root / "results/history.csv"
+    history.parent.mkdir()
+    history.write_text("epoch,loss\n0,1.0\n")
+    with tracking.training_run(
+        SETTINGS,
+        root=root,
+        name="toy seed 0",
+        parameters=PARAMETERS,
+        tags=TAGS,
+        resume_file=root / "run.json",
+        pairs=root / "data/pairs/toyset",
+    ) as run:
+        run.log_epoch({"epoch": 3, "val/recall@1": 12.5}, step=3)
+        run.finish(model_sha256="a" * 64, artifacts=[history])
+
+    assert dict(rows(root, "SELECT key, value FROM params")) == flatten(PARAMETERS)
+    recorded = dict(rows(root, "SELECT key, value FROM tags"))
+    assert recorded.items() >= {**TAGS, "model_sha256": "a" * 64}.items()
+    assert rows(root, "SELECT key, value, step FROM metrics") == [("val/recall_at_1", 12.5, 3)]
+    assert rows(root, "SELECT name, status FROM runs") == [("toy seed 0", "FINISHED")]
+    assert rows(root, "SELECT name, dataset_source FROM datasets") == [("toyset", '{"uri": "data/pairs/toyset"}')]
+    kept = sorted(path.name for path in (root / "mlartifacts").rglob("*") if path.is_file())
+    assert kept == ["artifacts.json", "history.csv"]
+    assert not (root / "run.json").exists()
+
+
+def test_runs_do_not_name_the_machine_or_the_user(root: Path) -> None:
+    train(root, range(1))
+    recorded = str(rows(root, "SELECT * FROM tags") + rows(root, "SELECT user_id, source_name FROM runs"))
+    assert socket.gethostname() not in recorded
+    assert os.environ.get("USER", "no-such-user") not in recorded
+
+
+def test_a_resumed_job_continues_its_run_without_duplicated_steps(root: Path) -> None:
+    def epochs_until_killed() -> Iterator[int]:
+        yield from range(3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(root, epochs_until_killed())
+    assert rows(root, "SELECT status FROM runs") == [("KILLED",)]
+
+    train(root, range(5))
+    assert rows(root, "SELECT status FROM runs") == [("FINISHED",)]
+    losses = rows(root, "SELECT step, value FROM metrics WHERE key = 'loss' ORDER BY step")
+    assert losses == [(step, 1.0 / (step + 1)) for step in range(5)]
+
+
+def test_other_parameters_start_another_run(root: Path) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        tracking.training_run(
+            SETTINGS, root=root, name="toy", parameters=PARAMETERS, tags=TAGS, resume_file=root / "run.json"
+        ),
+    ):
+        raise ZeroDivisionError
+    train(root, range(1), parameters={"training": {"epochs": 4}})
+    assert sorted(rows(root, "SELECT status FROM runs")) == [("FAILED",), ("FINISHED",)]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"run_id": "gone", "parameters": "x"}'])
+def test_a_useless_resume_file_starts_a_new_run(
+    root: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "run.json").write_text(content)
+    train(root, range(1))
+    assert rows(root, "SELECT status FROM runs") == [("FINISHED",)]
+    assert warnings_of(caplog) == []
+
+
+def test_evaluation_joins_its_training_run_and_repeating_it_changes_nothing(root: Path) -> None:
+    with tracking.training_run(
+        SETTINGS, root=root, name="toy", parameters=PARAMETERS, tags=TAGS, resume_file=root / "run.json"
+    ) as run:
+        run.finish(model_sha256="a" * 64)
+    for _ in range(2):
+        assert tracking.evaluation_run(
+            SETTINGS, root=root, model_sha256="a" * 64, name="toy", tags=TAGS, metrics={"i2t/recall@1": 40.0}
+        )
+    assert rows(root, "SELECT key, value FROM metrics") == [("i2t/recall_at_1", 40.0)]
+    assert rows(root, "SELECT COUNT(*) FROM runs") == [(1,)]
+
+
+def test_evaluation_of_an_unknown_model_makes_its_own_run(root: Path) -> None:
+    tracking.evaluation_run(SETTINGS, root=root, model_sha256="b" * 64, name="guest", tags={}, metrics={"rsum": 1})
+    assert rows(root, "SELECT name, status FROM runs") == [("guest", "FINISHED")]
+
+
+def test_eight_processes_share_a_fresh_store_and_lose_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WORKER, str(tmp_path)]
+    jobs = [subprocess.Popen([*command, str(seed)], stderr=subprocess.PIPE, text=True) for seed in range(8)]
+    for job in jobs:
+        errors = job.communicate(timeout=300)[1]
+        assert (job.returncode, errors) == (0, "")
+    assert rows(tmp_path, "SELECT COUNT(*) FROM metrics") == [(8 * 10 * 2,)]
+    assert rows(tmp_path, "SELECT status, COUNT(*) FROM runs GROUP BY status") == [("FINISHED", 8)]
+    assert rows(tmp_path, "SELECT COUNT(*) FROM experiments WHERE name = 'relalign'") == [(1,)]
+
+
+def _closed_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:{port}",
+        "nonsense://x",
+        "sqlite:////proc/nowhere/mlflow.db",
+        "sqlite:///{root}/not-a-database",
+    ],
+)
+def test_a_store_that_fails_is_one_warning_and_never_an_error(
+    uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "not-a-database").write_text("hello " * 100)
+    settings = Tracking(uri=uri.format(port=_closed_port(), root=tmp_path))
+    started = time.monotonic()
+    train(tmp_path, range(50), settings=settings)
+    assert time.monotonic() - started < 30
+    assert len(warnings_of(caplog)) == 1
+    caplog.clear()
+    assert not tracking.evaluation_run(
+        settings, root=tmp_path, model_sha256="c" * 64, name="x", tags={}, metrics={"rsum": 1.0}
+    )
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_a_silent_server_delays_the_end_by_no_more_than_the_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(PATIENCE, "server", 0.5)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        started = time.monotonic()
+        train(tmp_path, range(3), settings=Tracking(uri=f"http://127.0.0.1:{server.getsockname()[1]}"))
+        assert time.monotonic() - started < 2
+        assert ["no answer within 0.5 s" in text for text in warnings_of(caplog)] == [True]
+
+
+def test_a_failure_of_the_work_itself_is_passed_on(tmp_path: Path) -> None:
+    settings = Tracking(uri="nonsense://x")
+    with (
+        pytest.raises(ZeroDivisionError),
+        tracking.training_run(
+            settings, root=tmp_path, name="toy", parameters={}, tags={}, resume_file=tmp_path / "run.json"
+        ),
+    ):
+        raise ZeroDivisionError
+
+
+def test_switched_off_it_never_imports_mlflow(tmp_path: Path) -> None:
+    code = WORKER.replace("Tracking(),", "Tracking(enabled=False),") + "\nassert 'mlflow' not in sys.modules\n"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), "0"], check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []
