@@ -38,7 +38,7 @@ test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake
 	pytest -n auto -m "not workflow"
 	pytest -n auto -m workflow
 
-lint: $(ENVIRONMENT) ## formatting, lint, types, floors, Snakemake's lint, the schema of params.yaml
+lint: $(ENVIRONMENT) ## formatting, lint, types, floors, Snakemake's lint, what is generated from settings/
 	ruff format --check
 	ruff check
 	mypy
@@ -46,6 +46,7 @@ lint: $(ENVIRONMENT) ## formatting, lint, types, floors, Snakemake's lint, the s
 	snakefmt --check --compact-diff Snakefile workflow
 	snakemake --lint
 	relalign schema | diff - workflow/schemas/params.schema.yaml
+	relalign reference | diff - docs/params.md
 
 benchmarks: $(ENVIRONMENT) ## time the hot parts beside their peers
 	python -m benchmarks

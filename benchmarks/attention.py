@@ -12,7 +12,7 @@ import torch
 from relalign.layout import Layout
 from relalign.methods.model_files import load_model
 from relalign.metrics.isd import attention_distance
-from relalign.params import load_params
+from relalign.settings import load_params
 from relalign.training.split_data import load_split
 
 PAIRS = 256

@@ -15,7 +15,7 @@ import torch
 from relalign.layout import Layout
 from relalign.methods.covlr import CovlrMethod
 from relalign.methods.model_files import build_method, load_model
-from relalign.params import load_params
+from relalign.settings import load_params
 from relalign.training.split_data import load_split, open_stores, widths_of
 
 

@@ -18,8 +18,8 @@ from relalign.features.batches import Batch, Features, features_of
 from relalign.methods import TRAINED
 from relalign.methods.method import TrainedMethod
 from relalign.model.backbone import Backbone, Widths
-from relalign.params import Backbone as BackboneSettings
-from relalign.params import Method
+from relalign.settings.backbone import Backbone as BackboneSettings
+from relalign.settings.methods import Method
 
 WIDTHS = Widths(1280, 1280, 2 * 1280, 384, 384, 7 * 384)
 BASELINE = "contrastive"

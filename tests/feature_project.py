@@ -9,7 +9,8 @@ from PIL import Image
 
 from relalign.features.encoders import download_encoder
 from relalign.features.extraction import extract_features
-from relalign.params import Corruption, Encoder, Features
+from relalign.settings.corruption import Corruption
+from relalign.settings.encoder import Encoder, Features
 from relalign.system.artifacts import publish
 from tests.features.encoders.checkpoints import save_text, save_vision
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from relalign.evaluation.cross_modal import measure_recall
 from relalign.evaluation.result_files import write_evaluation
-from relalign.params import Evaluate
 from relalign.retrieval.embeddings import Embeddings
+from relalign.settings.evaluate import Evaluate
 from relalign.system.artifacts import pretty_json, publish
 
 QUICK = Evaluate(bootstrap_samples=50, permutations=99)

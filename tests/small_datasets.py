@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from relalign.params import Dataset, Source
+from relalign.settings.dataset import Dataset, Source
 
 
 def picture(seed: int, size: int = 32) -> Image.Image:

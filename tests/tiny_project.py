@@ -8,7 +8,7 @@ import yaml
 from numpy.typing import NDArray
 
 from relalign.layout import Layout
-from relalign.params import Params, parse_params
+from relalign.settings import Params, parse_params
 from relalign.system.artifacts import publish
 
 IMAGE_WIDTH, TEXT_WIDTH, LATENT = 12, 10, 6

@@ -24,6 +24,8 @@ def _parser() -> argparse.ArgumentParser:
     add_study_commands(commands)
     schema = commands.add_parser("schema", help="print the JSON schema of params.yaml (as YAML)")
     schema.set_defaults(run=_print_schema)
+    reference = commands.add_parser("reference", help="print what every key of params.yaml is (docs/params.md)")
+    reference.set_defaults(run=_print_reference)
     add_report_commands(commands)
     add_user_commands(commands)
     return parser
@@ -32,10 +34,16 @@ def _parser() -> argparse.ArgumentParser:
 def _print_schema(options: argparse.Namespace) -> None:
     import yaml
 
-    from relalign.params import params_schema
+    from relalign.settings.reference import params_schema
 
-    sys.stdout.write("# Made by `relalign schema` from src/relalign/params.py (`make lint` checks that it is).\n")
+    sys.stdout.write("# Made by `relalign schema` from src/relalign/settings (`make lint` checks that it is).\n")
     yaml.safe_dump(params_schema(), sys.stdout, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _print_reference(options: argparse.Namespace) -> None:
+    from relalign.settings.reference import params_reference
+
+    sys.stdout.write(params_reference())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,6 +39,10 @@ class Layout:
         """All results on this dataset."""
         return self.root / "results" / self.dataset
 
+    def method(self, method: str) -> Path:
+        """What one entry of `method` amounts to (see `relalign.orchestration.method_identity`)."""
+        return self.results / method / "method.json"
+
     def run(self, method: str, seed: int) -> Path:
         """One trained method with one seed: `model/`, `embeddings/`, `evaluation/`, `metrics.json`."""
         return self.results / method / f"seed{seed}"

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from relalign.data.corruption import corrupt_caption, corrupt_image, vocabulary_of
 from relalign.errors import RelalignError
-from relalign.params import Corruption
+from relalign.settings.corruption import Corruption
 
 IMAGE_KINDS = ("patches", "noise", "blur")
 TEXT_KINDS = ("drop", "shuffle", "swap")

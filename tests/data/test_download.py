@@ -12,7 +12,7 @@ import pytest
 from relalign.data.download import download_dataset, fetch, fetch_and_extract
 from relalign.data.transfer import Patience
 from relalign.errors import RelalignError
-from relalign.params import Dataset, Source
+from relalign.settings.dataset import Dataset, Source
 from relalign.system.artifacts import read_manifest
 from tests.servers import Behaviour, serving
 from tests.small_datasets import ordinary, write_karpathy
@@ -204,7 +204,7 @@ def test_disk_that_fills_up_is_one_sentence_and_leaves_nothing(tmp_path: Path) -
     (tmp_path / "own/big.bin").write_bytes(bytes(300_000))
     program = (
         "import resource, sys; from pathlib import Path\n"
-        "from relalign.data.download import fetch_and_extract; from relalign.params import Source\n"
+        "from relalign.data.download import fetch_and_extract; from relalign.settings.dataset import Source\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "fetch_and_extract(Source(url='file:own/big.bin'), Path('out/big'), root=Path())\n"
     )

@@ -13,7 +13,7 @@ from PIL import Image
 from relalign.data.download import download_dataset
 from relalign.data.validation import validate_dataset
 from relalign.errors import RelalignError
-from relalign.params import Dataset, Source, Validate
+from relalign.settings.dataset import Dataset, Source, Validate
 from relalign.system.artifacts import digest, read_manifest
 from tests.small_datasets import encoded, karpathy_entry, ordinary, picture, write_karpathy
 
@@ -208,7 +208,8 @@ def test_disk_that_fills_up_is_one_sentence_and_leaves_no_pairs(tmp_path: Path) 
     download_dataset(dataset, tmp_path / "data/raw/tiny", root=tmp_path)
     program = (
         "import resource, sys; from pathlib import Path\n"
-        "from relalign.data.validation import validate_dataset; from relalign.params import Dataset, Validate\n"
+        "from relalign.data.validation import validate_dataset\n"
+        "from relalign.settings.dataset import Dataset, Validate\n"
         f"dataset = Dataset.model_validate_json({dataset.model_dump_json()!r})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))\n"
         "root = Path().resolve()\n"

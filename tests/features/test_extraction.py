@@ -17,7 +17,8 @@ from relalign.errors import RelalignError
 from relalign.features.encoders import load_image_encoder, load_text_encoder
 from relalign.features.inputs import CaptionInputs, EncodedRows, ImageInputs
 from relalign.features.store import FeatureStore
-from relalign.params import Corruption, Features
+from relalign.settings.corruption import Corruption
+from relalign.settings.encoder import Features
 from relalign.system.artifacts import read_manifest
 from relalign.system.source_hash import source_hash
 from tests.feature_project import CAPTIONS, FeatureProject

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from relalign.features.encoders.base import Encoded, TokenisedCaption
 from relalign.features.inputs import CaptionInputs, _half, full_batches
-from relalign.params import Corruption
+from relalign.settings.corruption import Corruption
 
 
 @given(st.lists(st.integers(0, 1000), unique=True), st.integers(1, 7))

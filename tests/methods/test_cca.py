@@ -5,8 +5,8 @@ import torch
 from relalign.features.batches import SplitData, features_of
 from relalign.methods.cca import fit_cca
 from relalign.model.backbone import Widths
-from relalign.params import Cca
 from relalign.retrieval.embeddings import embed
+from relalign.settings.methods.cca import Cca
 
 
 def _data(images: int, image_width: int, text_width: int) -> SplitData:

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from relalign.features.batches import Features, features_of
 from relalign.model.backbone import Backbone, Side, Widths
-from relalign.params import Backbone as Settings
+from relalign.settings.backbone import Backbone as Settings
 
 WIDTHS = Widths(6, 5, 11, 4, 3, 9)
 SETTINGS = Settings(width=8, embedding_width=7, fusion_width=8, fusion_layers=2, heads=2, dropout=0.2)

@@ -15,8 +15,8 @@ from relalign.evaluation.cross_modal import measure_recall
 from relalign.evaluation.result_files import write_evaluation
 from relalign.layout import Layout
 from relalign.metrics.measurement import Measurement
-from relalign.params import Params, parse_params
 from relalign.retrieval.embeddings import Embeddings, write_embeddings
+from relalign.settings import Params, parse_params
 from relalign.system.artifacts import publish
 
 PROJECT = Path(__file__).parents[2]

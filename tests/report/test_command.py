@@ -7,7 +7,7 @@ import yaml
 
 from relalign.cli import main
 from relalign.layout import Layout
-from relalign.params import Params
+from relalign.settings import Params
 
 
 def test_the_comparison_is_printed_with_the_place_of_the_report(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from relalign.layout import Layout
-from relalign.params import Params
 from relalign.report.examples import TOP, best, evenly, read_examples, thumbnail
+from relalign.settings import Params
 
 
 @given(st.integers(0, 20), st.integers(0, 500))

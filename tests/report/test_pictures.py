@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from relalign.layout import Layout
-from relalign.params import Params
 from relalign.report.pictures import write_pictures
+from relalign.settings import Params
 
 
 def test_pictures_are_well_formed_and_equal_on_rerun(finished: tuple[Params, Layout], tmp_path: Path) -> None:

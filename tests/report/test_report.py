@@ -12,8 +12,8 @@ import pytest
 
 from relalign.errors import RelalignError
 from relalign.layout import Layout
-from relalign.params import Params
 from relalign.report import write_report
+from relalign.settings import Params
 from tests.report.conftest import make_project
 
 Project = tuple[Params, Layout]
@@ -61,7 +61,7 @@ def test_equal_results_give_equal_bytes_in_another_process_and_folder(
     shutil.copytree(layout.root, tmp_path / "copy")
     code = (
         "import sys; from pathlib import Path; from relalign.layout import Layout;"
-        "from relalign.params import Params; from relalign.report.page import render;"
+        "from relalign.settings import Params; from relalign.report.page import render;"
         "params = Params.model_validate_json(sys.argv[1]);"
         "sys.stdout.buffer.write(render(params, Layout(Path(sys.argv[2]), 'squares')).encode())"
     )

@@ -12,8 +12,8 @@ import pytest
 
 from relalign.errors import RelalignError
 from relalign.metrics.significance import holm
-from relalign.params import load_params
 from relalign.report.comparison_table import number
+from relalign.settings import load_params
 from relalign.study.claims import Claim, all_claims
 from relalign.study.contrast import Contrast
 from relalign.study.findings import write_findings

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from relalign.errors import RelalignError
-from relalign.params import load_params
+from relalign.settings import load_params
 from relalign.study.record import current_search, kept_path, read_search
 from relalign.study.settings import Tuning, Variant, budget_of, changed, corruption_of, load_study
 from tests.study.results_on_disk import small_study

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from relalign import tracking
-from relalign.params import Tracking
+from relalign.settings.tracking import Tracking
 from relalign.system.artifacts import publish
 from relalign.tracking.records import flatten, metric_name
 from relalign.tracking.store import PATIENCE
@@ -26,7 +26,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from relalign import tracking
-from relalign.params import Tracking
+from relalign.settings.tracking import Tracking
 root, seed = Path(sys.argv[1]), sys.argv[2]
 with tracking.training_run(Tracking(), root=root, name=f"toy seed {seed}", parameters={"seed": int(seed)},
                            tags={"seed": seed}, resume_file=root / f"run{seed}.json") as run:

@@ -16,9 +16,10 @@ from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.methods.cca import fit_cca, start_from_cca
 from relalign.methods.model_files import build_method
-from relalign.params import Cca, Params
 from relalign.retrieval.embeddings import embed, load_embeddings
 from relalign.retrieval.index import search_index
+from relalign.settings import Params
+from relalign.settings.methods.cca import Cca
 from relalign.system.artifacts import MANIFEST, sha256_file
 from relalign.training.runs import choose_device, export, train
 from relalign.training.split_data import load_split, open_stores, widths_of

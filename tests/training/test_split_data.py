@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from relalign.layout import Layout
-from relalign.params import Params
+from relalign.settings import Params
 from relalign.system.artifacts import publish
 from relalign.training.split_data import load_split
 from tests.tiny_project import tiny_params

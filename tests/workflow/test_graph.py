@@ -1,24 +1,29 @@
 """Rules, DVC's stages and the layout describe one graph, and a stage names every source its result depends on."""
 
 import ast
+import inspect
 import re
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 import yaml
 
 from relalign.layout import Layout
+from relalign.methods import TRAINED
+from relalign.orchestration.method_identity import SHARED, method_identity
 from relalign.orchestration.pipeline import Pipeline, Stage
-from relalign.params import load_params, params_schema
+from relalign.settings import Params, load_params, parse_params
+from relalign.settings.reference import params_reference, params_schema
+from relalign.settings.section import Section
 from tests.workflow.clone import REPOSITORY, Clone
 
 # Modules that check, record, move or report bytes, but do not make them what they are. (download and extract do
 # only where they unpack: there the download stages name them.)
 INFRASTRUCTURE = {"relalign", "relalign/data/download", "relalign/data/extract", "relalign/data/transfer"}
-INFRASTRUCTURE |= {f"relalign/{name}" for name in ("cli", "errors", "layout", "params", "commands/stages")}
-ROOMS_OF_INFRASTRUCTURE = ("orchestration", "system", "tracking")
+INFRASTRUCTURE |= {f"relalign/{name}" for name in ("cli", "errors", "layout", "commands/stages")}
+ROOMS_OF_INFRASTRUCTURE = ("orchestration", "settings", "system", "tracking")
 ENTRIES = {
-    "params": "params",
     "download": "data/download",
     "download_encoder": "features/encoders",
     "validate": "data/validation",
@@ -64,6 +69,8 @@ def test_rules_and_stages_describe_one_graph(made_project: Clone) -> None:
     }
     assert jobs.keys() == {frozenset(stage.outputs) for stage in stages.values()}
     for stage in stages.values():
+        if stage.name.startswith("method@"):
+            continue  # Snakemake compares what the sources and settings amount to, by value
         inputs = jobs[frozenset(stage.outputs)]
         expected = _with_folders_opened(stage, made_project.root)
         made = {name for name in inputs if name.startswith(("data/", "results/"))}
@@ -97,6 +104,7 @@ def test_outputs_lie_where_the_layout_says(pipeline: Pipeline) -> None:
     wanted = [layout.raw, layout.pairs, layout.relevance, *map(layout.encoder, encoders)]
     wanted += map(layout.features, encoders)
     wanted += [layout.results / name for name in ("comparison.csv", "report.html", "params.json")]
+    wanted += map(layout.method, params.methods)
     for method in params.methods:
         for seed in params.seeds:
             parts = ("model", "embeddings", "evaluation", "metrics.json")
@@ -109,12 +117,45 @@ def test_outputs_lie_where_the_layout_says(pipeline: Pipeline) -> None:
 def test_stage_names_every_source_it_imports(pipeline: Pipeline, group: str) -> None:
     stage = pipeline.stage(group, pipeline.items(group)[0])
     imported = _imports(f"relalign/{ENTRIES[group]}") | CHOSEN_AT_RUN_TIME.get(group, set())
+    if any(path.endswith("/method.json") for path in stage.dependencies):  # which has the hash of their code
+        imported = {module for module in imported if not module.startswith("relalign/methods")}
     needed = {_file(module) for module in imported if not _is_infrastructure(module)}
-    listed = [path for path in stage.dependencies if path.startswith("src/")]
+    listed = [
+        path
+        for path in stage.dependencies
+        if path.startswith("src/") and not path.startswith("src/relalign/settings")
+    ]
     missing = {file for file in needed if not any(f"{file}/".startswith(f"{path}/") for path in listed)}
     assert not missing, f"dvc.yaml: add to the deps of '{group}'"
     idle = {path for path in listed if not any(f"{_file(m)}/".startswith(f"{path}/") for m in imported)}
     assert not idle, f"dvc.yaml: remove from the deps of '{group}', which does not import it"
+
+
+def test_stage_names_the_file_that_has_the_defaults_of_its_settings(pipeline: Pipeline) -> None:
+    fields = {field.alias or name: field.annotation for name, field in Params.model_fields.items()}
+    for stage in pipeline.stages.values():
+        for key in stage.settings:
+            annotation = fields[key.split(".")[0]]
+            section = get_args(annotation)[-1] if get_origin(annotation) is dict else annotation
+            if inspect.isclass(section) and issubclass(section, Section):
+                file = f"src/{section.__module__.replace('.', '/')}.py"
+                assert file in stage.dependencies, f"{stage.name}: the defaults of '{key}'"
+
+
+def test_identity_of_a_method_covers_all_files_of_methods_that_it_imports() -> None:
+    for algorithm in ("cca", *TRAINED):
+        used = _imports(f"relalign/methods/{algorithm}")
+        used = {Path(module).name for module in used if module.startswith("relalign/methods/")}
+        assert used <= {algorithm, *SHARED}
+
+
+def test_only_the_entries_that_differ_have_another_identity() -> None:
+    raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    before = parse_params(raw).method
+    raw["method"]["covlr"]["step_size"] = 0.5
+    after = parse_params(raw).method
+    changed = {name for name in before if method_identity(before[name]) != method_identity(after[name])}
+    assert changed == {"covlr", "covlr-cosine"}
 
 
 def _is_infrastructure(module: str) -> bool:
@@ -168,6 +209,14 @@ def test_equal_values_are_equal_settings() -> None:
         texts.append(pipeline.settings(pipeline.stages["train@openmoji-cca-0"]))
     assert texts[0] == texts[1]
     assert '"training":{"a":1,"b":[1]}' in texts[0]
+
+
+def test_committed_reference_is_the_one_of_the_code_and_explains_every_key() -> None:
+    committed = (REPOSITORY / "docs/params.md").read_text()
+    assert committed == params_reference(), "run: relalign reference > docs/params.md"
+    rows = [line.split(" | ") for line in committed.splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert not [row[0] for row in rows if not row[3].strip()]
 
 
 def test_committed_schema_is_the_one_of_the_code() -> None:

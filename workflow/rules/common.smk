@@ -6,7 +6,8 @@ from pathlib import Path
 from relalign.orchestration import dvc_sync
 from relalign.system.artifacts import canonical_json
 from relalign.errors import RelalignError
-from relalign.params import parse_params
+from relalign.settings import parse_params
+from relalign.orchestration.method_identity import method_identity
 from relalign.orchestration.pipeline import Pipeline
 
 if workflow.config_settings.overwrite_config:
@@ -26,6 +27,11 @@ def sources(group):
 def settings(group):
     """The parameters that dvc.yaml names for a stage, as one canonical text, so that only their values count."""
     return lambda wildcards: pipeline.settings(pipeline.stage(group, wildcards))
+
+
+def identity(method):
+    """What a method amounts to, as one text: its settings with all defaults, and its code."""
+    return canonical_json(method_identity(params_checked.method[method]))
 
 
 def features(wildcards):

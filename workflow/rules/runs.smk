@@ -1,11 +1,26 @@
 # One method with one seed: train, export, evaluate.
 
 
+# What dvc.yaml makes of files, the settings and the code behind them, Snakemake compares by value.
+rule method:
+    output:
+        "results/{dataset}/{method}/method.json",
+    log:
+        "logs/{dataset}/{method}.log",
+    benchmark:
+        "logs/{dataset}/{method}.benchmark.tsv"
+    params:
+        identity=lambda wildcards: identity(wildcards.method),
+    shell:
+        "relalign stage method --dataset {wildcards.dataset:q} --method {wildcards.method:q} > {log:q} 2>&1"
+
+
 rule train:
     input:
         sources("train"),
         features,
         pairs="data/pairs/{dataset}",
+        method="results/{dataset}/{method}/method.json",
     output:
         directory("results/{dataset}/{method}/seed{seed}/model"),
     log:
@@ -27,6 +42,7 @@ rule export:
         sources("export"),
         features,
         pairs="data/pairs/{dataset}",
+        method="results/{dataset}/{method}/method.json",
         model="results/{dataset}/{method}/seed{seed}/model",
     output:
         directory("results/{dataset}/{method}/seed{seed}/embeddings"),
@@ -49,6 +65,7 @@ rule evaluate:
         sources("evaluate"),
         features,
         pairs="data/pairs/{dataset}",
+        method="results/{dataset}/{method}/method.json",
         model="results/{dataset}/{method}/seed{seed}/model",
         embeddings="results/{dataset}/{method}/seed{seed}/embeddings",
         relevance="data/relevance/{dataset}",

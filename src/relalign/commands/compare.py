@@ -12,7 +12,7 @@ from relalign.commands.table import difference_table
 from relalign.comparison.paired import RunResult, read_run
 from relalign.comparison.stage import compare_systems, write_comparison
 from relalign.errors import RelalignError
-from relalign.params import Evaluate
+from relalign.settings.evaluate import Evaluate
 
 
 def run(options: argparse.Namespace) -> None:

@@ -17,8 +17,8 @@ from relalign.evaluation.relevance_files import Relevance
 from relalign.evaluation.result_files import query_table, summary, write_evaluation
 from relalign.evaluation.suite import Knowledge, measure
 from relalign.metrics.relevance import rouge_l
-from relalign.params import Evaluate
 from relalign.retrieval.embeddings import Embeddings
+from relalign.settings.evaluate import Evaluate
 from relalign.system.artifacts import pretty_json, publish, write_atomic
 
 

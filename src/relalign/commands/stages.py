@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from relalign.layout import Layout
-from relalign.params import Params, load_params
+from relalign.settings import Params, load_params
 
 
 def _params(params: Params, layout: Layout, options: argparse.Namespace) -> None:
@@ -63,6 +63,12 @@ def _features(params: Params, layout: Layout, options: argparse.Namespace) -> No
     )
 
 
+def _method(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.orchestration.method_identity import write_method_identity
+
+    write_method_identity(params.settings_of(options.method), layout, method=options.method)
+
+
 def _train(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.training.runs import train
 
@@ -104,6 +110,7 @@ STAGES: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "validate": (_validate, "decode every image, check every caption, write the pairs table", ()),
     "relevance": (_relevance, "compute how relevant each test image is to each test caption", ()),
     "features": (_features, "run a frozen encoder over the pairs", ("encoder",)),
+    "method": (_method, "record one method's complete settings and the hash of its code", ("method",)),
     "train": (_train, "train one method with one seed", ("run",)),
     "export": (_export, "embed the test split and index it", ("run",)),
     "evaluate": (_evaluate, "measure one run on the test split", ("run",)),
@@ -122,8 +129,9 @@ def add_stage_commands(commands: Any) -> None:
         parser.add_argument("--dataset", help="an entry of `datasets`; default: `dataset` of the params file")
         if "encoder" in needs:
             parser.add_argument("--encoder", required=True, help="an entry of `encoder` in params.yaml")
-        if "run" in needs:
+        if "run" in needs or "method" in needs:
             parser.add_argument("--method", required=True, help="an entry of `method` in params.yaml")
+        if "run" in needs:
             parser.add_argument("--seed", required=True, type=int)
         parser.set_defaults(run=_runner(work))
 

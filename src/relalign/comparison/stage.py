@@ -18,7 +18,8 @@ from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.metrics.resampling import draw_weights, percentile_interval
 from relalign.metrics.significance import holm, sign_flip_test
-from relalign.params import Evaluate, Params
+from relalign.settings import Params
+from relalign.settings.evaluate import Evaluate
 from relalign.system.artifacts import write_atomic
 
 

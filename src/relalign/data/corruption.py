@@ -1,6 +1,6 @@
 """One modality made poor on purpose, for studies of robustness: images or captions corrupted to a known degree.
 
-What `rate` means for each kind (see `relalign.params.Corruption`):
+What `rate` means for each kind (see `relalign.settings.corruption.Corruption`):
 
 | kind | at rate r |
 | --- | --- |
@@ -25,7 +25,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageFilter
 
 from relalign.errors import RelalignError
-from relalign.params import Corruption
+from relalign.settings.corruption import Corruption
 
 GRID = 16  # patches a side
 _GREY = 127

@@ -21,7 +21,7 @@ from filelock import FileLock
 from relalign.data.extract import extract_archive, is_archive
 from relalign.data.transfer import NotFoundError, download
 from relalign.errors import RelalignError
-from relalign.params import Dataset, Source
+from relalign.settings.dataset import Dataset, Source
 from relalign.system.artifacts import pretty_json, publish, sha256_file
 from relalign.system.disk import full_disk_explained
 

@@ -26,7 +26,7 @@ from relalign.data.validation_report import (
     warn_of_leaks,
 )
 from relalign.errors import RelalignError
-from relalign.params import Dataset, Validate
+from relalign.settings.dataset import Dataset, Validate
 from relalign.system.artifacts import pretty_json, publish, read_manifest
 from relalign.system.disk import full_disk_explained
 

@@ -10,7 +10,7 @@ from relalign.data.caption_checks import BadCaption
 from relalign.data.image_checks import CheckedImages
 from relalign.data.splits import Leaks
 from relalign.errors import RelalignError
-from relalign.params import Validate
+from relalign.settings.dataset import Validate
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from relalign.metrics.reranking import rerank
 from relalign.metrics.vectors import unit_rows
 from relalign.model.backbone import AttentionBlocks, Backbone, Side
 from relalign.model.precision import in_precision
-from relalign.params import Precision
 from relalign.retrieval.embeddings import Embeddings
 from relalign.retrieval.two_stage import PAIRS_AT_ONCE, Reranked, caption_positions
+from relalign.settings.section import Precision
 
 
 def measure_reranked(

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from relalign.errors import RelalignError
-from relalign.params import Fraction, NonNegativeCount, Section
+from relalign.settings.section import Fraction, NonNegativeCount, Section
 
 
 @dataclass(frozen=True)

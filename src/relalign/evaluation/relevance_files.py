@@ -8,11 +8,11 @@ from jaxtyping import Float32, Int64
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from relalign.data.pairs import read_pairs
 from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.metrics.relevance import rouge_l
 from relalign.system.artifacts import publish, read_manifest
-from relalign.training.split_data import read_pairs
 
 
 @dataclass(frozen=True)

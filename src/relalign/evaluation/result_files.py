@@ -16,7 +16,7 @@ from relalign.metrics.resampling import (
     resampled_means,
     resampled_medians,
 )
-from relalign.params import Evaluate
+from relalign.settings.evaluate import Evaluate
 from relalign.system.artifacts import read_manifest
 
 SUMMARY = ["metric", "value", "low", "high", "queries", "images"]

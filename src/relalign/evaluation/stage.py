@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from relalign import tracking
+from relalign.data.pairs import read_pairs
 from relalign.evaluation.fusion_metrics import measure_attention, measure_reranked
 from relalign.evaluation.judgements import JudgedNames, read_graded_pairs, read_positives
 from relalign.evaluation.phrase_regions import (
@@ -25,13 +26,13 @@ from relalign.layout import Layout
 from relalign.methods.model_files import load_model
 from relalign.metrics.measurement import Measurement
 from relalign.model.backbone import Backbone
-from relalign.params import Params
 from relalign.retrieval.embeddings import Embeddings, load_embeddings
 from relalign.retrieval.fusion_share import choose_fusion_share
 from relalign.retrieval.two_stage import caption_positions, two_stage
+from relalign.settings import Params
 from relalign.system.artifacts import pretty_json, publish, sha256_file, write_atomic
 from relalign.training.runs import choose_device
-from relalign.training.split_data import load_split, model_inputs, read_pairs
+from relalign.training.split_data import load_split, model_inputs
 
 
 def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:

@@ -25,8 +25,8 @@ from relalign.evaluation.single_modal import measure_single_modal
 from relalign.evaluation.space import measure_neighbours, measure_space
 from relalign.evaluation.test_set import GradedTestSet, graded_test_set
 from relalign.metrics.measurement import Measurement
-from relalign.params import Evaluate
 from relalign.retrieval.embeddings import Embeddings
+from relalign.settings.evaluate import Evaluate
 
 Results = tuple[list[Measurement], dict[str, float]]
 CrossScores = tuple[Float[Tensor, "image caption"], Float[Tensor, "caption image"]]

@@ -18,7 +18,9 @@ from relalign.errors import RelalignError
 from relalign.features.draft import FeatureDraft, open_draft
 from relalign.features.encoders import load_image_encoder, load_text_encoder
 from relalign.features.inputs import CaptionInputs, ImageInputs, Inputs
-from relalign.params import Corruption, Encoder, Features, Validate
+from relalign.settings.corruption import Corruption
+from relalign.settings.dataset import Validate
+from relalign.settings.encoder import Encoder, Features
 from relalign.system.artifacts import canonical_json, publish, read_manifest
 from relalign.system.disk import full_disk_explained
 from relalign.system.ordered_pool import map_on_cores

@@ -18,7 +18,7 @@ from relalign.data.corruption import corrupt_caption, corrupt_image, vocabulary_
 from relalign.data.images import load_image
 from relalign.errors import RelalignError
 from relalign.features.encoders.base import Encoded, ImageEncoder, TextEncoder
-from relalign.params import Corruption
+from relalign.settings.corruption import Corruption
 
 
 @dataclass(frozen=True)

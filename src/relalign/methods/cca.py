@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from relalign.features.batches import Features, SplitData
 from relalign.model.backbone import Backbone, Side, Widths
-from relalign.params import Backbone as BackboneSettings
-from relalign.params import Cca
+from relalign.settings.backbone import Backbone as BackboneSettings
+from relalign.settings.methods.cca import Cca
 
 _SMALLEST_DEVIATION = 1e-5
 START_NORM = 8.0

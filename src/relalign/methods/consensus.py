@@ -33,7 +33,7 @@ from relalign.objectives.consensus import (
 from relalign.objectives.contrastive import symmetric_cross_entropy
 from relalign.objectives.relation import standardised_rows
 from relalign.objectives.similarity import cosine_matrix, off_diagonal
-from relalign.params import Consensus
+from relalign.settings.methods.consensus import Consensus
 
 _FIXED_MIX = {"image": (0.0, 0.0, 1.0), "text": (0.5, 0.5, 0.0), "equal": (0.25, 0.25, 0.5)}
 

@@ -9,7 +9,7 @@ import torch
 from relalign.features.batches import Batch
 from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
 from relalign.model.backbone import Backbone, Widths
-from relalign.params import Contrastive
+from relalign.settings.methods.contrastive import Contrastive
 
 
 class ContrastiveMethod(TrainedMethod):

@@ -42,7 +42,7 @@ from relalign.model.backbone import Backbone, Fused, Side, Widths
 from relalign.objectives.consistency import band_regulariser, nt_xent_loss
 from relalign.objectives.meta import meta_step
 from relalign.objectives.relation import cluster_kl, cosine_relation_kl, relation_kl
-from relalign.params import Covlr
+from relalign.settings.methods.covlr import Covlr
 
 _FAST = {
     "all": (

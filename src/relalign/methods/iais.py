@@ -25,7 +25,7 @@ from relalign.model.backbone import AttentionBlocks, Backbone, Fused, Side, Widt
 from relalign.objectives.annealing import annealed_weight
 from relalign.objectives.attention_alignment import Anchor, distributed, singular, soft
 from relalign.objectives.ranking import hardest_negatives, sigmoid_triplet_loss
-from relalign.params import Iais
+from relalign.settings.methods.iais import Iais
 
 
 class Masks(TypedDict):

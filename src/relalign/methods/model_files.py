@@ -14,8 +14,9 @@ from relalign.methods import TRAINED
 from relalign.methods.cca import LinearEmbedder, embedder_width
 from relalign.methods.method import TrainedMethod
 from relalign.model.backbone import Backbone, Widths
-from relalign.params import Backbone as BackboneSettings
-from relalign.params import Cca, Method
+from relalign.settings.backbone import Backbone as BackboneSettings
+from relalign.settings.methods import Method
+from relalign.settings.methods.cca import Cca
 from relalign.system.artifacts import pretty_json, read_manifest
 
 Embedder = Backbone | LinearEmbedder

@@ -25,7 +25,7 @@ from relalign.model.backbone import Backbone, Fused, Side, Widths, clamp_log_tem
 from relalign.objectives.contrastive import one_way_contrastive_loss
 from relalign.objectives.distillation import StructureLoss, relation_structure_loss
 from relalign.objectives.similarity import cosine_matrix
-from relalign.params import Rebalanced
+from relalign.settings.methods.rebalanced import Rebalanced
 
 
 class RebalancedMethod(TrainedMethod):

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from relalign.features.batches import Features
 from relalign.model.dropout import Dropout
 from relalign.objectives.similarity import at_least_float32
-from relalign.params import TEMPERATURES
-from relalign.params import Backbone as BackboneSettings
+from relalign.settings.backbone import Backbone as BackboneSettings
+from relalign.settings.section import TEMPERATURES
 
 
 @dataclass(frozen=True)

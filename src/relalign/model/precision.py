@@ -2,7 +2,7 @@
 
 import torch
 
-from relalign.params import Precision
+from relalign.settings.section import Precision
 
 
 def in_precision(device: torch.device, precision: Precision) -> torch.autocast:

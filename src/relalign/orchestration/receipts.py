@@ -5,7 +5,7 @@ metrics and of its evaluation's manifest, which through the manifests' input has
 """
 
 from relalign.layout import Layout
-from relalign.params import Params
+from relalign.settings import Params
 from relalign.system.artifacts import digest, pretty_json, write_atomic
 
 

@@ -1,7 +1,7 @@
 """The page a person reads: tables, figures and examples in one self-contained file. Computes no metric."""
 
 from relalign.layout import Layout
-from relalign.params import Params
+from relalign.settings import Params
 from relalign.system.artifacts import write_atomic
 
 

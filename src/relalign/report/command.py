@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from relalign.layout import Layout
-    from relalign.params import Params
+    from relalign.settings import Params
 
 
 def add_report_commands(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add_report_commands(commands: Any) -> None:
 
 def _project(options: argparse.Namespace) -> "tuple[Params, Layout]":
     from relalign.layout import Layout
-    from relalign.params import load_params
+    from relalign.settings import load_params
 
     params = load_params(options.params)
     return params, Layout(options.params.resolve().parent, params.dataset)

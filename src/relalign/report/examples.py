@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from relalign.layout import Layout
-from relalign.params import Params
 from relalign.retrieval.embeddings import Embeddings, load_embeddings
+from relalign.settings import Params
 
 TOP = 5
 PIXELS = 112  # shown at up to 64 CSS pixels, so that a phone's or a printer's resolution has something to show

@@ -10,12 +10,12 @@ import yaml
 
 from relalign.comparison.stage import Comparison, read_comparison
 from relalign.layout import Layout
-from relalign.params import Params
 from relalign.report import comparison_table as numbers
 from relalign.report.definitions import define, family, reading_order
 from relalign.report.examples import read_examples
 from relalign.report.plots import all_figures
 from relalign.report.sources import read_licences, read_runs, read_validation, versions
+from relalign.settings import Params
 
 TIE_RULE = (
     "ranks and recalls are averages over all orders of the tied candidates, so a constant scorer gets chance "

@@ -7,9 +7,9 @@ import jinja2
 
 from relalign.comparison.stage import read_comparison
 from relalign.layout import Layout
-from relalign.params import Params
 from relalign.report import figures, plots
 from relalign.report.examples import read_examples
+from relalign.settings import Params
 from relalign.system.artifacts import write_atomic
 
 COLOURS = (

@@ -9,10 +9,10 @@ import pandas as pd
 from relalign.comparison.stage import Comparison
 from relalign.evaluation.result_files import read_query_table
 from relalign.layout import Layout
-from relalign.params import Params
 from relalign.report import figures
 from relalign.report.definitions import define
 from relalign.report.sources import Run
+from relalign.settings import Params
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import Any
 
 from relalign.errors import RelalignError
 from relalign.layout import Layout
-from relalign.params import Params
+from relalign.settings import Params
 from relalign.system.artifacts import read_manifest
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from relalign.features.batches import SplitData
 from relalign.model.backbone import Backbone, Fused
-from relalign.params import Precision
 from relalign.retrieval.embeddings import embed
 from relalign.retrieval.two_stage import fused_pairs
+from relalign.settings.section import Precision
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 IMAGES, CANDIDATES, RECALL_AT = 200, 16, (1, 5, 10)

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from relalign.features.batches import SplitData
 from relalign.model.backbone import Backbone, Fused, Side
 from relalign.model.precision import in_precision
-from relalign.params import Precision
 from relalign.retrieval.embeddings import Embeddings
 from relalign.retrieval.index import search_index
+from relalign.settings.section import Precision
 
 PAIRS_AT_ONCE = 256
 

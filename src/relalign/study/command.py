@@ -29,7 +29,7 @@ def add_study_commands(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from relalign.params import load_params
+    from relalign.settings import load_params
     from relalign.study import findings, runs, search
     from relalign.study.settings import load_study
 

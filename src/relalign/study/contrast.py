@@ -11,7 +11,7 @@ from relalign.comparison.paired import System
 from relalign.metrics.correlation import correlation
 from relalign.metrics.resampling import percentile_interval
 from relalign.metrics.significance import sign_flip_test
-from relalign.params import Evaluate
+from relalign.settings.evaluate import Evaluate
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
-from relalign.params import Params
 from relalign.report.comparison_table import LEVEL, number
+from relalign.settings import Params
 from relalign.study import tables
 from relalign.study.judging import Finding, judge_claims
 from relalign.study.pictures import dataset_pictures

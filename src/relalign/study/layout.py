@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relalign.layout import Layout
-from relalign.params import Params
+from relalign.settings import Params
 from relalign.study.settings import CLEAN, corruption_of
 
 SEARCH = "search"

@@ -12,7 +12,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from relalign.errors import RelalignError
-from relalign.params import Params, Section
+from relalign.settings import Params
+from relalign.settings.section import Section
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.settings import Changes, Study, changed
 from relalign.system.artifacts import canonical_json

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from relalign.comparison.paired import RunResult, System, check_same_queries, read_run, summarise
 from relalign.metrics.resampling import draw_weights
-from relalign.params import Evaluate, Params
+from relalign.settings import Params
+from relalign.settings.evaluate import Evaluate
 from relalign.study.layout import StudyLayout
 from relalign.study.record import SearchRecord, current_search, read_search
 from relalign.study.settings import CLEAN, Study

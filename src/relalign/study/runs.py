@@ -4,7 +4,7 @@ from pathlib import Path
 
 from relalign.evaluation.stage import evaluate
 from relalign.features.extraction import extract_features
-from relalign.params import Params
+from relalign.settings import Params
 from relalign.study.layout import StudyLayout
 from relalign.study.record import read_search
 from relalign.study.settings import CLEAN, Study, changed, corruption_of, only

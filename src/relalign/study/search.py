@@ -11,7 +11,7 @@ from relalign.evaluation.single_modal import measure_single_modal
 from relalign.evaluation.test_set import graded_test_set
 from relalign.methods.model_files import load_model
 from relalign.metrics.measurement import SUM
-from relalign.params import Params
+from relalign.settings import Params
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.record import SearchRecord, Trial, best, fingerprint, kept_path, read_search
 from relalign.study.settings import Study, changed, only

@@ -8,20 +8,14 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from relalign.errors import RelalignError
-from relalign.params import (
-    Backbone,
-    Corruption,
-    Count,
-    Evaluate,
-    Fraction,
-    Method,
-    Name,
-    NonNegativeCount,
-    Params,
-    Section,
-    Training,
-    explain,
-)
+from relalign.settings import Params
+from relalign.settings.backbone import Backbone
+from relalign.settings.corruption import Corruption
+from relalign.settings.evaluate import Evaluate
+from relalign.settings.methods import Method
+from relalign.settings.reading import explain
+from relalign.settings.section import Count, Fraction, Name, NonNegativeCount, Section
+from relalign.settings.training import Training
 
 # Keys are a method's own settings, or those of what methods share, with their section (`training.epochs`).
 Changes = dict[str, Any]

@@ -8,8 +8,8 @@ import numpy as np
 from relalign.comparison.paired import System
 from relalign.metrics.correlation import Correlation, correlation
 from relalign.metrics.resampling import percentile_interval
-from relalign.params import Params
 from relalign.report.comparison_table import ROUNDING, number, p_value
+from relalign.settings import Params
 from relalign.study.claims import I2I, ISD, NOT_PLANNED, REPRODUCED, RERANKED, RSUM, T2T, all_claims
 from relalign.study.contrast import contrast
 from relalign.study.judging import Finding, Part, checkpoint_points, variant_points

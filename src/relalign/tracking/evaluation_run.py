@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from relalign.params import Tracking
+from relalign.settings.tracking import Tracking
 from relalign.tracking.records import git_state, metric_name
 from relalign.tracking.store import connect, side_thread
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from relalign.params import Tracking
+from relalign.settings.tracking import Tracking
 from relalign.system.best_effort import BestEffort
 
 if TYPE_CHECKING:

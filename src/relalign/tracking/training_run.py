@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relalign.params import Tracking
+from relalign.settings.tracking import Tracking
 from relalign.system.artifacts import canonical_json, digest, sha256_file, write_atomic
 from relalign.tracking.records import flatten, git_state, metric_name
 from relalign.tracking.store import connect, side_thread

@@ -26,8 +26,8 @@ from relalign.metrics.isd import attention_distance
 from relalign.metrics.recall import recall
 from relalign.model.backbone import Backbone
 from relalign.model.precision import in_precision
-from relalign.params import Training
 from relalign.retrieval.embeddings import embed
+from relalign.settings.training import Training
 from relalign.system.timer import Every
 from relalign.training.checkpoint import (
     Checkpoint,

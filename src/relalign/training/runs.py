@@ -14,9 +14,10 @@ from relalign.features.batches import SplitData
 from relalign.layout import Layout
 from relalign.methods.cca import fit_cca, start_from_cca
 from relalign.methods.model_files import build_method, load_model, save_model
-from relalign.params import Cca, Params
 from relalign.retrieval.embeddings import Embeddings, embed, write_embeddings
 from relalign.retrieval.index import write_index
+from relalign.settings import Params
+from relalign.settings.methods.cca import Cca
 from relalign.system.artifacts import canonical_json, digest, publish, sha256_file
 from relalign.system.memory import keep_freed_memory
 from relalign.training.checkpoint import drop_checkpoint
@@ -34,13 +35,6 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if available and wanted != "cpu" else "cpu")
 
 
-def method_settings(params: Params, method: str) -> Any:
-    """A method's section, or an error that names the ones there are."""
-    if method not in params.method:
-        raise RelalignError(f"'{method}' is not an entry of 'method' in params.yaml ({', '.join(params.method)}).")
-    return params.method[method]
-
-
 def _prepare_process(params: Params) -> None:
     keep_freed_memory()
     torch.set_num_threads(params.training.threads)
@@ -48,7 +42,7 @@ def _prepare_process(params: Params) -> None:
 
 def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Train (or, for CCA, fit) and publish `model/`."""
-    settings = method_settings(params, method)
+    settings = params.settings_of(method)
     _prepare_process(params)
     run = layout.run(method, seed)
     parameters = {

@@ -4,28 +4,15 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from relalign.errors import RelalignError
+from relalign.data.pairs import read_pairs
 from relalign.features.batches import Features, SplitData, features_of
 from relalign.features.store import FeatureStore
 from relalign.layout import Layout
 from relalign.model.backbone import Widths
-from relalign.params import Params
-from relalign.system.artifacts import read_manifest
-
-
-def read_pairs(layout: Layout, split: str | None = None) -> pd.DataFrame:
-    """The pairs table, or the rows of one split; an empty split is an error."""
-    read_manifest(layout.pairs)
-    pairs = pd.read_parquet(layout.pairs / "pairs.parquet")
-    if split is not None:
-        pairs = pairs[pairs["split"] == split]
-        if pairs.empty:
-            raise RelalignError(f"{layout.pairs / 'pairs.parquet'} has no row with split '{split}'.")
-    return pairs
+from relalign.settings import Params
 
 
 def open_stores(params: Params, layout: Layout) -> tuple[FeatureStore, FeatureStore]:

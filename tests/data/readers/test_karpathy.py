@@ -7,7 +7,7 @@ from relalign.data.download import download_dataset
 from relalign.data.readers import reader
 from relalign.data.readers.row import Row
 from relalign.errors import RelalignError
-from relalign.params import Dataset
+from relalign.settings.dataset import Dataset
 from tests.small_datasets import karpathy_entry, write_karpathy
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from relalign.data.readers import openmoji, reader
 from relalign.data.readers.row import split_of
 from relalign.errors import RelalignError
-from relalign.params import Dataset
+from relalign.settings.dataset import Dataset
 
 DATASET = Dataset(reader="openmoji", sources={})
 SVG = (

@@ -6,7 +6,7 @@ import pytest
 from relalign.data.readers import reader
 from relalign.data.readers.row import Row
 from relalign.errors import RelalignError
-from relalign.params import Dataset
+from relalign.settings.dataset import Dataset
 
 DATASET = Dataset(reader="table", sources={})
 

@@ -8,7 +8,7 @@ import torch
 from relalign.errors import RelalignError
 from relalign.features.encoders import download_encoder
 from relalign.features.encoders.efficientnet_lite import WEIGHTS
-from relalign.params import Encoder
+from relalign.settings.encoder import Encoder
 from relalign.system.artifacts import read_manifest, sha256_file
 from tests.features.encoders.checkpoints import save_text
 from tests.twins.efficientnet_lite import random_state

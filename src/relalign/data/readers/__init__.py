@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import cast
 
 from relalign.data.readers.row import Reader
-from relalign.params import Dataset
+from relalign.settings.dataset import Dataset
 
 
 def reader(dataset: Dataset) -> Reader:

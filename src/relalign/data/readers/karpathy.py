@@ -16,7 +16,7 @@ from typing import Any
 from relalign.data.readers.files import ImageIndex, find_captions_file
 from relalign.data.readers.row import CocoIds, Row
 from relalign.errors import RelalignError
-from relalign.params import Dataset
+from relalign.settings.dataset import Dataset
 
 
 def prepare(folder: Path) -> None:

@@ -27,7 +27,7 @@ from PIL import Image
 
 from relalign.data.readers.row import Row, split_of
 from relalign.errors import RelalignError
-from relalign.params import Dataset
+from relalign.settings.dataset import Dataset
 from relalign.system.artifacts import pretty_json
 from relalign.system.parallel import map_on_all_cores
 

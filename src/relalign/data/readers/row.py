@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from relalign.params import Dataset
+from relalign.settings.dataset import Dataset
 
 SPLITS = ("train", "val", "test")
 

@@ -14,7 +14,7 @@ import pandas as pd
 from relalign.data.readers.files import ImageIndex, find_captions_file
 from relalign.data.readers.row import Row
 from relalign.errors import RelalignError
-from relalign.params import Dataset
+from relalign.settings.dataset import Dataset
 
 _OPTIONAL = ("split", "label", "language")
 

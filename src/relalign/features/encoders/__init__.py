@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relalign.features.encoders.fetch import download_encoder
-from relalign.params import Encoder
+from relalign.settings.encoder import Encoder
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from relalign.data.download import LICENCE_FILE, fetch_and_extract
 from relalign.errors import RelalignError
-from relalign.params import Encoder, Source
+from relalign.settings.dataset import Source
+from relalign.settings.encoder import Encoder
 from relalign.system.artifacts import pretty_json, publish
 from relalign.system.disk import full_disk_explained
 

@@ -1,0 +1,53 @@
+"""The section `training`: the budget and schedule that all trained methods share (`relalign.training.loop`)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from relalign.settings.section import (
+    BelowOne,
+    Count,
+    Device,
+    Fraction,
+    NonNegative,
+    Positive,
+    Precision,
+    Section,
+)
+
+
+class Training(Section):
+    """AdamW, warm-up and cosine decay, averaged weights, selection on the validation split."""
+
+    device: Device = "auto"
+    """`auto` is a GPU where there is one."""
+    threads: Count = 1
+    """Of a job; not taken from the machine, as the last bits of sums depend on it. Unit: threads."""
+    precision: Precision = "float32"
+    """Of the arithmetic in training."""
+    epochs: Count = 50
+    """Length of the training. Unit: passes over the training images."""
+    batch_size: Annotated[int, Field(ge=2)] = 1024
+    """Of an update. Unit: image-caption pairs."""
+    caption_mixing: Annotated[float, Field(ge=0, le=0.5)] = 0.5
+    """How far a caption's vectors may move towards another caption of its image. Unit: fraction."""
+    learning_rate: Positive = 1e-3
+    """Of the weights, at its peak."""
+    scalar_learning_rate: Positive = 0.01
+    """Of temperatures and teacher mixes, at its peak."""
+    warmup: Fraction = 0.1
+    """Over which the rates rise from 0. Unit: fraction of the training."""
+    weight_decay: NonNegative = 0.1
+    """Of matrices; biases, norms and scalars have none. Source: AdamW (Loshchilov & Hutter, 2019)."""
+    gradient_clip: Positive = 2.0
+    """The gradient's largest norm."""
+    average_decay: BelowOne = 0.95
+    """Of the averaged weights, a step; those are evaluated."""
+    validate_every: Count = 5
+    """Between validations. Unit: epochs."""
+    select_from: BelowOne = 0.8
+    """The best epoch is one of those after it. Unit: fraction of the training."""
+    patience: Count = 25
+    """Without a better validation Rsum among those, training stops. Unit: epochs."""
+    checkpoint_seconds: NonNegative = 20.0
+    """Between checkpoints. Unit: seconds."""
