@@ -14,7 +14,8 @@ FOLLOWS = {"results/tiny/comparison.csv", "results/tiny/report.html", "results/t
 
 def outputs_of(method: str) -> set[str]:
     folders = [f"results/tiny/{method}/seed{seed}/{name}" for seed in SEEDS for name in RUN_OUTPUTS]
-    return {*folders, *(f"results/tiny/.receipts/{method}-seed{seed}.json" for seed in SEEDS)}
+    receipts = [f"results/tiny/.receipts/{method}-seed{seed}.json" for seed in SEEDS]
+    return {*folders, *receipts, f"results/tiny/{method}/method.json"}
 
 
 def stages_of(method: str) -> set[str]:
@@ -41,7 +42,8 @@ def test_knob_of_one_method_reruns_that_method_only_by_dvc(project: Clone) -> No
     before = project.contents()
     project.edit_params(method={"cca": {"algorithm": "cca", "regularisation": 0.5}})
     executed = executed_by_dvc(project.dvc("repro"))
-    assert executed == stages_of("cca") | {"compare@tiny", "report@tiny", "params@tiny"}
+    asked = {f"method@tiny-{method}" for method in METHODS}  # of which one came to something else
+    assert executed == stages_of("cca") | asked | {"compare@tiny", "report@tiny", "params@tiny"}
     _assert_only_changed(before, project.contents(), "cca")
     project.assert_nothing_to_do()
 
@@ -105,7 +107,8 @@ def test_dropped_seed_leaves_the_comparison_and_comes_back_from_the_cache(projec
     ]
     project.assert_nothing_to_do()
     project.edit_params(seeds=list(SEEDS))
-    assert executed_by_dvc(project.dvc("repro")) <= {"params@tiny"}
+    executed = executed_by_dvc(project.dvc("repro"))
+    assert executed <= {"params@tiny", *(f"method@tiny-{method}" for method in METHODS)}
     assert project.contents("results") == before
     project.assert_nothing_to_do()
 

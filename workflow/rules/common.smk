@@ -30,8 +30,8 @@ def settings(group):
 
 
 def identity(method):
-    """What a method amounts to, as one text: its settings with all defaults, and its code."""
-    return canonical_json(method_identity(params_checked.method[method]))
+    """What a method amounts to, as one text: its settings with all defaults, and the code of its training."""
+    return canonical_json(method_identity(params_checked, method))
 
 
 def features(wildcards):

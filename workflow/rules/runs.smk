@@ -17,7 +17,6 @@ rule method:
 
 rule train:
     input:
-        sources("train"),
         features,
         pairs="data/pairs/{dataset}",
         method="results/{dataset}/{method}/method.json",
@@ -31,8 +30,6 @@ rule train:
     resources:
         mem_mb=8000,
         runtime=600,
-    params:
-        settings=settings("train"),
     shell:
         "relalign stage train --dataset {wildcards.dataset:q} --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
 

@@ -66,7 +66,7 @@ def _features(params: Params, layout: Layout, options: argparse.Namespace) -> No
 def _method(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.orchestration.method_identity import write_method_identity
 
-    write_method_identity(params.settings_of(options.method), layout, method=options.method)
+    write_method_identity(params, layout, method=options.method)
 
 
 def _train(params: Params, layout: Layout, options: argparse.Namespace) -> None:

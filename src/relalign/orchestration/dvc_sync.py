@@ -1,10 +1,10 @@
-"""Keeps Snakemake and DVC of one mind: either may run the pipeline, then the other has nothing to do.
+"""Keeps Snakemake and DVC in step: either may run the pipeline, then the other has nothing to do.
 
 dvc.lock is the receipt of what every output was made from; Snakemake decides by its own records and file times.
 - `start`, when the Snakefile is read: where DVC has put outputs in place (`dvc repro`, `checkout`, `pull`),
   those it finds unchanged get `snakemake --touch`, and those it finds outdated are made old, so that hashes win
   over file times.
-- `finish`, when Snakemake ends in whatever way: `dvc commit` of the stages whose outputs are up to date.
+- `finish`, when Snakemake ends in whatever way: the stages whose outputs are up to date are committed to DVC.
 Only the process that reads the Snakefile first does this, never the jobs.
 """
 
@@ -56,9 +56,9 @@ def finish(workflow: Any, pipeline: Pipeline, digest: str) -> None:
         sys.stderr.write("Code or parameters were edited during the run: nothing committed to DVC. Run again.\n")
         return
     try:
-        changed = _changed_stages(stages)
+        sys.stderr.write(f"DVC: recording {len(stages)} stages in dvc.lock and the cache ...\n")
+        changed = _dvc_records("commit", stages)
         if changed:
-            _run("dvc", "commit", "--force", "--no-relink", "--quiet", *sorted(changed))
             sys.stderr.write(f"dvc.lock describes {len(changed)} new results; commit it with git to keep them.\n")
         _remember(pipeline, stages)
     except RelalignError as error:
@@ -80,7 +80,7 @@ def _take_over(pipeline: Pipeline) -> None:
     """Make Snakemake see as DVC does what DVC did. What a killed run of Snakemake did is left to Snakemake."""
     entries, seen = _locked(), _seen()
     known = pipeline.stages.keys() & entries.keys()
-    outdated = pipeline.with_descendants(_changed_stages(known) | (pipeline.stages.keys() - known))
+    outdated = pipeline.with_descendants(_dvc_records("changed", known) | (pipeline.stages.keys() - known))
     by_dvc = {name for name in known if entries[name] != seen["entries"].get(name)}
     renewed = pipeline.with_descendants(by_dvc - outdated) - outdated
     for name in known - outdated - renewed:  # the content is as it was: so shall its time be
@@ -92,10 +92,11 @@ def _take_over(pipeline: Pipeline) -> None:
     _remember(pipeline, by_dvc | (known - outdated))
 
 
-def _changed_stages(names: Iterable[str]) -> set[str]:
-    """Those of the stages that `dvc status` finds changed in any way."""
+def _dvc_records(action: str, names: Iterable[str]) -> set[str]:
+    """Those of the stages that DVC finds changed in any way (see `relalign.orchestration.dvc_records`)."""
     names = sorted(names)
-    return set(json.loads(_run("dvc", "status", "--json", *names))) if names else set()
+    command = ("python", "-m", "relalign.orchestration.dvc_records", action)
+    return set(json.loads(_run(*command, *names))) if names else set()
 
 
 def _make_old(outputs: Iterable[str]) -> None:
@@ -158,6 +159,6 @@ def _run(program: str, *arguments: str, check: bool = True) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, NESTED: "1"}, check=False)
     if check and done.returncode:
         raise RelalignError(
-            f"`{program} {arguments[0]}` failed. If DVC is at work here, wait for it.\n{done.stderr}"
+            f"`{' '.join((program, *arguments[:3]))}` failed. If DVC is at work here, wait for it.\n{done.stderr}"
         )
     return done.stdout

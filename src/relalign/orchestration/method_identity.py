@@ -1,28 +1,63 @@
-"""What an entry of `method` amounts to: its complete settings, and a hash of the code that is its own.
+"""What one method's training amounts to: its complete settings, and a hash of the code that it runs.
 
-Training depends on this small file, `results/<dataset>/<method>/method.json`, in place of params.yaml's entry and
-of the folder `methods/`: so an entry may take over another one (`of:`), and a change in one method's file, or in
-one method's settings, re-trains that method and no other. A changed comment re-trains none.
+Training, export and evaluation depend on this small file, `results/<dataset>/<method>/method.json`, in place
+of the settings and sources themselves. So an entry of `method` may take over another one (`of:`); a change in
+one method's file, or in its settings, re-trains that method and no other; a changed comment re-trains none; and
+dvc.lock names the sources once a method, not once a run.
 """
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from relalign.layout import Layout
-from relalign.settings.methods import Method
+from relalign.settings import Params
 from relalign.system.artifacts import pretty_json, write_atomic
 from relalign.system.source_hash import source_hash
 
-METHODS = Path(__file__).parents[1] / "methods"
-SHARED = ("cca", "method", "model_files")  # CCA is where all others start
+PACKAGE = Path(__file__).parents[1]
+# What training and export import, beside the method's own file. A test compares it with the imports.
+CODE = (
+    "data/pairs.py",
+    "features/batches.py",
+    "features/store.py",
+    "methods/cca.py",  # where all others start
+    "methods/method.py",
+    "methods/model_files.py",
+    "metrics/isd.py",
+    "metrics/ranks.py",
+    "metrics/recall.py",
+    "metrics/vectors.py",
+    "model",
+    "objectives",
+    "retrieval",
+    "training",
+)
 
 
-def method_identity(settings: Method) -> dict[str, Any]:
-    """The settings with all defaults, and the hash of `methods/<algorithm>.py` with what all methods share."""
-    files = [METHODS / f"{name}.py" for name in sorted({*SHARED, settings.algorithm})]
-    return {"settings": settings.model_dump(mode="json"), "code": source_hash(files)}
+def method_identity(params: Params, method: str) -> dict[str, Any]:
+    """All settings of a method's training, with all defaults, and the hash of its code."""
+    settings = params.settings_of(method)
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "backbone": params.backbone.model_dump(mode="json"),
+        "training": params.training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        "code": _code_hash(settings.algorithm),
+    }
 
 
-def write_method_identity(settings: Method, layout: Layout, *, method: str) -> None:
+def write_method_identity(params: Params, layout: Layout, *, method: str) -> None:
     """Publish `method.json`."""
-    write_atomic(layout.method(method), pretty_json(method_identity(settings)))
+    write_atomic(layout.method(method), pretty_json(method_identity(params, method)))
+
+
+def _code_hash(algorithm: str) -> str:
+    named = (PACKAGE / name for name in (*CODE, f"methods/{algorithm}.py"))
+    files = {file for path in named for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    return hashlib.sha256("\n".join(map(_file_hash, sorted(files))).encode()).hexdigest()
+
+
+@cache
+def _file_hash(file: Path) -> str:
+    return source_hash([file])
