@@ -46,6 +46,7 @@ def make_project(root: Path) -> tuple[Params, Layout]:
     }
     raw["evaluate"] = {"bootstrap_samples": 100, "permutations": 999}
     raw["report"] = {"baseline": "contrastive"}
+    raw["tracking"] = {"enabled": False}
     params = parse_params(raw)
     layout = Layout(root, "squares")
     _write_pairs(layout)

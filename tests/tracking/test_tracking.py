@@ -182,15 +182,14 @@ def test_evaluation_joins_its_training_run_and_repeating_it_changes_nothing(root
     ) as run:
         run.finish(model_sha256="a" * 64)
     for _ in range(2):
-        assert tracking.evaluation_run(
-            SETTINGS, root=root, model_sha256="a" * 64, name="toy", tags=TAGS, metrics={"i2t/recall@1": 40.0}
-        )
+        evaluation = tracking.Evaluation("toy", TAGS, "a" * 64, {"i2t/recall@1": 40.0})
+        assert tracking.add_evaluations(SETTINGS, [evaluation], root=root)
     assert rows(root, "SELECT key, value FROM metrics") == [("i2t/recall_at_1", 40.0)]
     assert rows(root, "SELECT COUNT(*) FROM runs") == [(1,)]
 
 
 def test_evaluation_of_an_unknown_model_makes_its_own_run(root: Path) -> None:
-    tracking.evaluation_run(SETTINGS, root=root, model_sha256="b" * 64, name="guest", tags={}, metrics={"rsum": 1})
+    tracking.add_evaluations(SETTINGS, [tracking.Evaluation("guest", {}, "b" * 64, {"rsum": 1})], root=root)
     assert rows(root, "SELECT name, status FROM runs") == [("guest", "FINISHED")]
 
 
@@ -230,9 +229,8 @@ def test_a_store_that_fails_is_one_warning_and_never_an_error(
     assert time.monotonic() - started < 30
     assert len(warnings_of(caplog)) == 1
     caplog.clear()
-    assert not tracking.evaluation_run(
-        settings, root=tmp_path, model_sha256="c" * 64, name="x", tags={}, metrics={"rsum": 1.0}
-    )
+    evaluation = tracking.Evaluation("x", {}, "c" * 64, {"rsum": 1.0})
+    assert not tracking.add_evaluations(settings, [evaluation], root=tmp_path)
     assert len(warnings_of(caplog)) == 1
 
 

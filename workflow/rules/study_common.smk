@@ -20,7 +20,13 @@ def canonical(*values):
 
 def shared_settings():
     """The model and the training, as far as tuning and variants do not change them."""
-    return [config.get("backbone", {}), config.get("training", {}), study.training]
+    return [config.get("backbone", {}), study.backbone, config.get("training", {}), study.training]
+
+
+def own(method):
+    """A method's settings and code, without the model and the training, which the study has from `shared_settings`."""
+    found = method_identity(params_checked, method)
+    return found["settings"], found["code"]
 
 
 def records_of(dataset, method, trials):

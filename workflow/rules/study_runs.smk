@@ -32,7 +32,7 @@ rule study_trial:
     params:
         settings=lambda wildcards: canonical(
             shared_settings(),
-            identity(wildcards.method),
+            own(wildcards.method),
             study.search.methods[wildcards.method].trials[int(wildcards.trial)],
         ),
     shell:
@@ -105,7 +105,7 @@ rule study_run:
     params:
         settings=lambda wildcards: canonical(
             shared_settings(),
-            identity(study.variants[wildcards.variant].of),
+            own(study.variants[wildcards.variant].of),
             study.variants[wildcards.variant].model_dump(exclude={"seeds", "datasets"}),
             {} if wildcards.condition == CLEAN else study.sweep.change,
             config.get("evaluate", {}),

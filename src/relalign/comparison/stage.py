@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from relalign import tracking
 from relalign.comparison.paired import RunResult, System, check_same_queries, read_run, summarise
 from relalign.errors import RelalignError
 from relalign.layout import Layout
@@ -20,7 +21,7 @@ from relalign.metrics.resampling import draw_weights, percentile_interval
 from relalign.metrics.significance import holm, sign_flip_test
 from relalign.settings import Params
 from relalign.settings.evaluate import Evaluate
-from relalign.system.artifacts import write_atomic
+from relalign.system.artifacts import read_manifest, write_atomic
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,26 @@ class Comparison:
 
 
 def compare(params: Params, layout: Layout) -> None:
-    """Write `results/<dataset>/comparison.csv`: a row a method, `report.baseline` as the baseline."""
+    """Write `results/<dataset>/comparison.csv`: a row a method, `report.baseline` as the baseline.
+
+    The numbers of each run are added to the MLflow run of its training.
+    """
     systems = {method: [read_run(layout.run(method, seed)) for seed in params.seeds] for method in params.methods}
     comparison = compare_systems(systems, baseline=params.report.baseline, settings=params.evaluate)
     write_comparison(comparison, layout.results / "comparison.csv")
+    if params.tracking.enabled:
+        evaluations = [
+            tracking.Evaluation(
+                name=f"{method}/seed{seed}",
+                tags={"dataset": params.dataset, "method": method, "seed": str(seed)},
+                model_sha256=read_manifest(run)["outputs"]["model.safetensors"]["sha256"],
+                metrics=result.metrics,
+            )
+            for method, results in systems.items()
+            for seed, result in zip(params.seeds, results, strict=True)
+            for run in [layout.run(method, seed) / "model"]
+        ]
+        tracking.add_evaluations(params.tracking, evaluations, root=layout.root)
 
 
 def compare_systems(

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from relalign.errors import RelalignError
@@ -176,4 +175,6 @@ def graded_correlation(embeddings: Embeddings, names: JudgedNames, pairs: Graded
         rows, ids = sides[name.rstrip("12")]
         vectors.append(rows[torch.from_numpy(_rows(pairs.ids[:, column].tolist(), ids, f"cxc/{pairs.kind}"))])
     similarity = (vectors[0].double() * vectors[1].double()).sum(1).numpy()
+    from scipy.stats import spearmanr  # a second to import, and seldom asked for
+
     return float(spearmanr(similarity, pairs.scores).statistic)

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
-from relalign import tracking
 from relalign.data.pairs import read_pairs
 from relalign.evaluation.fusion_metrics import measure_attention, measure_reranked
 from relalign.evaluation.judgements import JudgedNames, read_graded_pairs, read_positives
@@ -30,22 +28,22 @@ from relalign.retrieval.embeddings import Embeddings, load_embeddings
 from relalign.retrieval.fusion_share import choose_fusion_share
 from relalign.retrieval.two_stage import caption_positions, two_stage
 from relalign.settings import Params
-from relalign.system.artifacts import pretty_json, publish, sha256_file, write_atomic
-from relalign.training.runs import choose_device
+from relalign.system.artifacts import pretty_json, publish, write_atomic
+from relalign.training.runs import choose_device, prepare_process
 from relalign.training.split_data import load_split, model_inputs
 
 
 def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Measure one run on the test split and publish `evaluation/` and `metrics.json`.
 
-    Equal inputs give equal bytes: resampling is seeded by params.yaml. The numbers also go to the MLflow run
-    of the training. A model without a fusion encoder (CCA) has no `rerank/` and `isd/` numbers.
+    Equal inputs give equal bytes: resampling is seeded by params.yaml. (MLflow gets the numbers when runs
+    are compared.) A model without a fusion encoder (CCA) has no `rerank/` and `isd/` numbers.
     """
-    torch.set_num_threads(params.training.threads)
+    prepare_process(params)
     run, settings = layout.run(method, seed), params.evaluate
     embeddings = load_embeddings(run / "embeddings")
     data = load_split(params, layout, "test", device=choose_device(params.training.device))
-    measurements, cross, of_fusion = _fusion(params, layout, run, data, embeddings)
+    measurements, cross, of_fusion = _fusion(params, layout, run, data, embeddings, seed)
     known = _knowledge(params, layout, embeddings, data, cross)
     without_fusion, numbers = measure(embeddings, settings, known)
     inputs = {
@@ -62,18 +60,10 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     ) as draft:
         metrics = write_evaluation(draft, without_fusion + measurements, numbers | of_fusion, settings)
     write_atomic(run / "metrics.json", pretty_json(metrics))
-    tracking.evaluation_run(
-        params.tracking,
-        root=layout.root,
-        model_sha256=sha256_file(run / "model/model.safetensors"),
-        name=f"{method}/seed{seed}",
-        tags={"dataset": params.dataset, "method": method, "seed": str(seed)},
-        metrics=metrics,
-    )
 
 
 def _fusion(
-    params: Params, layout: Layout, run: Path, data: SplitData, embeddings: Embeddings
+    params: Params, layout: Layout, run: Path, data: SplitData, embeddings: Embeddings, seed: int
 ) -> tuple[list[Measurement], CrossScores | None, dict[str, float]]:
     settings = params.evaluate
     model = load_model(run / "model", device=data.image_ids.device)
@@ -84,7 +74,7 @@ def _fusion(
     )
     if not settings.rerank_depth:
         return measurements, None, {}
-    validation = load_split(params, layout, "val", device=data.image_ids.device)
+    validation = load_split(params, layout, "val", device=data.image_ids.device, seed=seed)
     choose_fusion_share(model, validation, precision=settings.precision)
     share = {"rerank/fusion_share": model.fusion_share.item()}
     i2t, t2i = two_stage(

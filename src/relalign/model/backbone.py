@@ -14,6 +14,7 @@ does to fused vectors reaches the embeddings, as in the papers' end-to-end model
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -43,10 +44,41 @@ class Widths:
 
 @dataclass(frozen=True)
 class FusionTokens:
-    """One modality's tokens as the fusion encoder takes them."""
+    """One modality's tokens as the fusion encoder takes them: some rows of a table, read when they are asked for.
 
-    tokens: Float[Tensor, "batch token width"]
-    mask: Bool[Tensor, "batch token"]
+    Keys and values are those of the first fusion layer. They do not depend on the pair that a row is fused in, so
+    that they are computed once a row, where pairs are many times as many.
+    """
+
+    table: Float[Tensor, "row token width"]
+    key_table: Float[Tensor, "row head token head_width"]
+    value_table: Float[Tensor, "row head token head_width"]
+    mask_table: Bool[Tensor, "row token"]
+    rows: Int[Tensor, " batch"]
+
+    def take(self, chosen: Int[Tensor, " chosen"]) -> "FusionTokens":
+        """The given rows of these (repeats allowed)."""
+        return FusionTokens(self.table, self.key_table, self.value_table, self.mask_table, self.rows[chosen])
+
+    @property
+    def tokens(self) -> Float[Tensor, "batch token width"]:
+        """Of each row."""
+        return self.table[self.rows]
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch token"]:
+        """Which tokens of each row are real."""
+        return self.mask_table[self.rows]
+
+    @property
+    def key(self) -> Float[Tensor, "batch head token head_width"]:
+        """The first layer's keys of each row."""
+        return self.key_table[self.rows]
+
+    @property
+    def value(self) -> Float[Tensor, "batch head token head_width"]:
+        """The first layer's values of each row."""
+        return self.value_table[self.rows]
 
 
 @dataclass(frozen=True)
@@ -63,7 +95,7 @@ class Side:
     def take(self, rows: Int[Tensor, " chosen"]) -> "Side":
         """The given rows (repeats allowed), for example the hard negatives of a batch."""
         known = self.projected
-        projected = None if known is None else FusionTokens(known.tokens[rows], known.mask[rows])
+        projected = None if known is None else known.take(rows)
         return Side(self.embedding[rows], self.features.take(rows), projected)
 
 
@@ -185,13 +217,33 @@ class FusionLayer(nn.Module):
         self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
     ) -> Float[Tensor, "batch width"]:
         """The first token of what `forward` gives, without the others: all that is asked of the last layer."""
+        return self.first_token_beside(hidden[:, 0], *self.keys_and_values(hidden[:, 1:]), mask)
+
+    def keys_and_values(
+        self, hidden: Float[Tensor, "batch token width"]
+    ) -> tuple[Float[Tensor, "batch head token head_width"], Float[Tensor, "batch head token head_width"]]:
+        """What other tokens find at these."""
         width = hidden.shape[-1]
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        normed = self.attention_norm(hidden)
-        query = self._by_head(F.linear(normed[:, :1], weight[:width], bias[:width]), 1)[0]
-        key, value = self._by_head(F.linear(normed, weight[width:], bias[width:]), 2)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        output: Tensor = self._after_attention(hidden[:, :1], attended)[:, 0]
+        weight, bias = self.query_key_value.weight[width:], self.query_key_value.bias[width:]
+        key, value = self._by_head(F.linear(self.attention_norm(hidden), weight, bias), 2)
+        return key, value
+
+    def first_token_beside(
+        self,
+        first: Float[Tensor, "batch width"],
+        key: Float[Tensor, "batch head others head_width"],
+        value: Float[Tensor, "batch head others head_width"],
+        mask: Bool[Tensor, "batch token"],
+    ) -> Float[Tensor, "batch width"]:
+        """`first_token` of `first` followed by others, of which keys and values are known; `mask` is of all."""
+        query, own_key, own_value = self._query_key_value(first[:, None])
+        attended = F.scaled_dot_product_attention(
+            query,
+            torch.cat([own_key, key], dim=2),
+            torch.cat([own_value, value], dim=2),
+            attn_mask=mask[:, None, None, :],
+        )
+        output: Tensor = self._after_attention(first[:, None], attended)[:, 0]
         return output
 
     def blocks(
@@ -260,6 +312,11 @@ class Backbone(nn.Module):
         self.matching_offset = nn.Parameter(torch.tensor(0.5))  # the cosine at which a pair is as likely as not
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
 
+    def started_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights that start at the CCA solution, where all others start at random or at nothing."""
+        for tower in (self.image, self.text):
+            yield from tower.linear.parameters()
+
     @property
     def temperature(self) -> Float[Tensor, ""]:
         """The learnable softmax temperature."""
@@ -295,31 +352,33 @@ class Backbone(nn.Module):
         if side.projected is not None:
             return side
         tokens, mask = side.features.tokens()
-        return Side(side.embedding, side.features, FusionTokens(self.to_fusion[name](tokens), mask))
+        table = self.to_fusion[name](tokens) + self.modality[{"text": 1, "image": 2}[name]]
+        key, value = cast(FusionLayer, self.fusion[0]).keys_and_values(table)
+        rows = torch.arange(len(table), device=table.device)
+        return Side(side.embedding, side.features, FusionTokens(table, key, value, mask, rows))
 
     def fuse(self, image: Side, text: Side, *, attention: bool = False) -> Fused:
         """Run row i of `image` with row i of `text` through the fusion encoder."""
         words, regions = self.project_text(text).projected, self.project_image(image).projected
         assert words is not None and regions is not None  # noqa: S101, PT018 (for the type checker)
-        text_mask, image_mask = words.mask, regions.mask
+        text_mask = words.mask
         batch, text_length = text_mask.shape
-        fusion_token, text_type, image_type = self.modality
         product = _damped(image.embedding * text.embedding, self.fused_gradient)
         scale = product.shape[-1]  # entries of a product of unit vectors are of the order of 1 / width
-        hidden = torch.cat(
-            [
-                (fusion_token + self.product_to_fusion(scale * product))[:, None],
-                words.tokens + text_type,
-                regions.tokens + image_type,
-            ],
-            dim=1,
-        )
-        mask = torch.cat([text_mask.new_ones(batch, 1), text_mask, image_mask], dim=1)
-        for layer in self.fusion[:-1]:
-            hidden = layer(hidden, mask)
+        first = self.modality[0] + self.product_to_fusion(scale * product)
+        mask = torch.cat([text_mask.new_ones(batch, 1), text_mask, regions.mask], dim=1)
         last = cast(FusionLayer, self.fusion[-1])
-        blocks = last.blocks(hidden, mask, text_length) if attention else None
-        pooled = self.fusion_norm(last.first_token(hidden, mask))
+        if len(self.fusion) == 1 and not attention:
+            key = torch.cat([words.key, regions.key], dim=2)
+            value = torch.cat([words.value, regions.value], dim=2)
+            blocks, pooled = None, last.first_token_beside(first, key, value, mask)
+        else:
+            hidden = torch.cat([first[:, None], words.tokens, regions.tokens], dim=1)
+            for layer in self.fusion[:-1]:
+                hidden = layer(hidden, mask)
+            blocks = last.blocks(hidden, mask, text_length) if attention else None
+            pooled = last.first_token(hidden, mask)
+        pooled = self.fusion_norm(pooled)
         # No gradient: calibrating a matching probability must not fight the contrastive loss over scale.
         similarity = (product.sum(-1).detach() - self.matching_offset) / self.temperature.detach()
         return Fused(pooled, similarity + self.fusion_share * self.matching(pooled).squeeze(-1), blocks)

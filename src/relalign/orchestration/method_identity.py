@@ -43,6 +43,7 @@ def method_identity(params: Params, method: str) -> dict[str, Any]:
         "settings": settings.model_dump(mode="json"),
         "backbone": params.backbone.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        "rotate_validation": params.datasets[params.dataset].rotate_validation,
         "code": _code_hash(settings.algorithm),
     }
 

@@ -38,7 +38,7 @@ def choose_fusion_share(backbone: Backbone, validation: SplitData, *, precision:
         right = query == owner[best] if not swapped else best == owner[query]
         pairs = (best, query) if swapped else (query, best)
         fused = fused_pairs(backbone, validation, image, text, _stacked(*pairs), precision=precision)
-        directions.append((right, *(part.view_as(right) for part in _parts(backbone, fused))))
+        directions.append((right, *(part.view_as(right) for part in _parts(backbone, fused, right.numel()))))
     rsums = [
         sum(_recall(right, similarity + share * own) for right, similarity, own in directions) for share in SHARES
     ]
@@ -49,13 +49,13 @@ def _stacked(images: Tensor, texts: Tensor) -> Tensor:
     return torch.stack([images.flatten(), texts.flatten()], dim=1)
 
 
-def _parts(backbone: Backbone, batches: Iterable[Fused]) -> tuple[Tensor, Tensor]:
+def _parts(backbone: Backbone, batches: Iterable[tuple[Tensor, Fused]], pairs: int) -> tuple[Tensor, Tensor]:
     """The similarity part of each pair's matching logit, and fusion's own part at share 1."""
-    parts = []
-    for fused in batches:
-        own = backbone.matching(fused.pooled.float()).squeeze(-1)
-        parts.append(torch.stack([fused.matching_logit.float() - backbone.fusion_share * own, own]).cpu())
-    similarity, own = torch.cat(parts, dim=1)
+    similarity, own = torch.empty(2, pairs)
+    for places, fused in batches:
+        said = backbone.matching(fused.pooled.float()).squeeze(-1)
+        own[places] = said.cpu()
+        similarity[places] = (fused.matching_logit.float() - backbone.fusion_share * said).cpu()
     return similarity, own
 
 

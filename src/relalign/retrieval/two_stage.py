@@ -18,7 +18,8 @@ from relalign.retrieval.embeddings import Embeddings
 from relalign.retrieval.index import search_index
 from relalign.settings.section import Precision
 
-PAIRS_AT_ONCE = 256
+PAIRS_AT_ONCE = 64  # whose keys and values stay in a core's cache
+TILE = (512, 1024)  # images and texts
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,15 @@ def matching_logits(
     *,
     precision: Precision = "float32",
 ) -> Float[Tensor, " pair"]:
-    """The matching logit of each pair (image row, caption row) of `embeddings`; fastest if sorted by image."""
+    """The matching logit of each pair (image row, caption row) of `embeddings`."""
     rows = torch.from_numpy(pairs)
     captions = caption_positions(data, embeddings)
     positions = torch.stack([rows[:, 0], captions[rows[:, 1]]], dim=1)
     sides = torch.from_numpy(embeddings.image), torch.from_numpy(embeddings.text)[captions.argsort()]
-    logits = [
-        fused.matching_logit.float()
-        for fused in fused_pairs(backbone, data, *sides, positions, precision=precision)
-    ]
-    return torch.cat(logits) if logits else torch.zeros(0)
+    logits = torch.zeros(len(rows))
+    for places, fused in fused_pairs(backbone, data, *sides, positions, precision=precision):
+        logits[places] = fused.matching_logit.float().cpu()
+    return logits
 
 
 def fused_pairs(
@@ -94,21 +94,30 @@ def fused_pairs(
     pairs: Int[Tensor, "pair 2"],
     *,
     precision: Precision = "float32",
-) -> Iterator[Fused]:
-    """Fuse pairs (image position, caption position) batch by batch; what repeats in a batch is projected once.
+) -> Iterator[tuple[Int[Tensor, " some"], Fused]]:
+    """Fuse pairs (image position, caption position) in batches: each with the places in `pairs` that it answers.
 
-    `image` and `text` are the backbone's embeddings of the split, in its order.
+    `image` and `text` are the backbone's embeddings of the split, in its order. The pairs of so many images and so
+    many texts are taken together, whose tokens are then projected once: a memory that does not grow with the data.
     """
     device = data.image_ids.device
     image, text, pairs = image.to(device), text.to(device), pairs.to(device)
-    for part in tqdm(pairs.split(PAIRS_AT_ONCE), desc="Fusing", unit="batch", disable=None):
-        images, from_image = part[:, 0].unique(return_inverse=True)
-        texts, from_text = part[:, 1].unique(return_inverse=True)
+    tiles = pairs.div(torch.tensor(TILE, device=device), rounding_mode="floor")
+    _, tile_of, counts = tiles.unique(dim=0, return_inverse=True, return_counts=True)
+    bar = tqdm(total=len(pairs), desc="Fusing", unit="pair", disable=None)
+    for places in tile_of.argsort(stable=True).split(counts.tolist()):
+        images, from_image = pairs[places, 0].unique(return_inverse=True)
+        texts, from_text = pairs[places, 1].unique(return_inverse=True)
         with in_precision(device, precision):
             image_side = backbone.project_image(Side(image[images], data.image.take(images)))
             text_side = backbone.project_text(Side(text[texts], data.text.take(texts)))
-            fused = backbone.fuse(image_side.take(from_image), text_side.take(from_text))
-        yield fused
+            for part in torch.arange(len(places), device=device).split(PAIRS_AT_ONCE):
+                yield (
+                    places[part],
+                    backbone.fuse(image_side.take(from_image[part]), text_side.take(from_text[part])),
+                )
+                bar.update(len(part))
+    bar.close()
 
 
 def caption_positions(data: SplitData, embeddings: Embeddings) -> Tensor:

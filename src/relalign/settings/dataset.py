@@ -29,6 +29,9 @@ class Dataset(Section):
     """The archives or folders that make up the dataset."""
     captions_file: str | None = None
     """The file with the captions, where a source holds several."""
+    rotate_validation: bool = False
+    """Each seed validates on other images of train and val, as many as val has: for data whose own val split is
+    too small to be trusted."""
     keep_duplicate_captions: bool = False
     """Keep a caption that an image has twice, as published test splits count it."""
 

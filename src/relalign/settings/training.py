@@ -33,6 +33,8 @@ class Training(Section):
     """How far a caption's vectors may move towards another caption of its image. Unit: fraction."""
     learning_rate: Positive = 1e-3
     """Of the weights, at its peak."""
+    fresh_learning_rate: Positive | None = None
+    """Of the weights that start at random, where the towers' linear maps start at CCA; none: `learning_rate`."""
     scalar_learning_rate: Positive = 0.01
     """Of temperatures and teacher mixes, at its peak."""
     warmup: Fraction = 0.1

@@ -71,15 +71,16 @@ def current_search(params: Params, study: Study, root: Path, dataset: str) -> Pa
 def fingerprint(params: Params, study: Study, dataset: str) -> str:
     """A hash of all settings on which a search of this dataset depends."""
     made_with = [changed(params, study, method, {}, where=method) for method in study.search.methods]
+    data = params.datasets[dataset].model_dump(mode="json", exclude={"rotate_validation"})  # no study does
     sections = [
         study.search,
-        params.datasets[dataset],
         params.validate_,
         *(params.encoder[name] for name in (params.encoders.image, params.encoders.text)),
         *(part for one in made_with for part in (one.method, one.backbone)),
     ]
     content = [section.model_dump(mode="json") for section in sections]
-    content += [one.training.model_dump(mode="json", exclude=WHERE_IT_RUNS) for one in made_with]
+    content.insert(1, data)
+    content += [one.training.model_dump(mode="json", exclude=WHERE_IT_RUNS, exclude_none=True) for one in made_with]
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 

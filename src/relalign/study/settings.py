@@ -107,13 +107,14 @@ class Sweep(Section):
 class Study(Section):
     """All of study.yaml.
 
-    `training` and `evaluate` change those sections for all methods alike. For the verdicts, `margin` is the
-    smallest difference worth having, by metric, and `permutations` is how many each test draws: p-values that are
-    multiplied by the number of claims have to be known well.
+    `backbone`, `training` and `evaluate` change those sections for all methods alike. For the verdicts, `margin`
+    is the smallest difference worth having, by metric, and `permutations` is how many each test draws: p-values
+    that are multiplied by the number of claims have to be known well.
     """
 
     datasets: tuple[Name, ...] = Field(strict=False)
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)]
+    backbone: Changes = {}
     training: Changes = {}
     evaluate: Changes = {}
     search: Search
@@ -176,6 +177,7 @@ def load_study(path: Path, params: Params) -> Study:
         raise RelalignError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise RelalignError("\n".join(f"{path}: {explain(item)}" for item in error.errors())) from None
+    backbone_of(params, study, where=f"{path}: backbone")
     budget_of(params, study, where=f"{path}: training")
     evaluate_of(params, study, where=f"{path}: evaluate")
     for dataset in study.datasets:
@@ -221,15 +223,17 @@ def changed(params: Params, study: Study, method: str, change: Changes, *, where
     own = {**params.method[method].model_dump(), **parts[""]}
     return Changed(
         _validated(adapter.validate_python, own, where),
-        _with(params.backbone, parts["backbone"], f"{where}.backbone"),
+        _with(backbone_of(params, study), parts["backbone"], f"{where}.backbone"),
         _with(budget_of(params, study), parts["training"], f"{where}.training"),
         _with(evaluate_of(params, study), parts["evaluate"], f"{where}.evaluate"),
     )
 
 
 def only(params: Params, dataset: str, name: str, made_with: Changed) -> Params:
-    """The parameters of one run of the study, whose results lie under `name`."""
+    """The parameters of one run of the study, whose results lie under `name`; all seeds validate on one split."""
+    data = params.datasets[dataset].model_copy(update={"rotate_validation": False})
     update = {
+        "datasets": {**params.datasets, dataset: data},
         "dataset": dataset,
         "method": {name: made_with.method},
         "backbone": made_with.backbone,
@@ -242,6 +246,11 @@ def only(params: Params, dataset: str, name: str, made_with: Changed) -> Params:
 
 def _section_of(key: str) -> str:
     return next((section for section in SECTIONS if key.startswith(f"{section}.")), "")
+
+
+def backbone_of(params: Params, study: Study, *, where: str = "backbone") -> Backbone:
+    """The model of all runs of the study, but for what tuning and variants change of it."""
+    return _with(params.backbone, study.backbone, where)
 
 
 def budget_of(params: Params, study: Study, *, where: str = "training") -> Training:

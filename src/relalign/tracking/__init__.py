@@ -5,8 +5,8 @@ artifacts in `mlartifacts/`. Everything happens on a side thread (`relalign.syst
 wrong with the store is one warning and never fails or holds up the work being tracked.
 """
 
-from relalign.tracking.evaluation_run import evaluation_run
+from relalign.tracking.evaluation_run import Evaluation, add_evaluations
 from relalign.tracking.store import ensure_store, store_uri
 from relalign.tracking.training_run import Run, training_run
 
-__all__ = ["Run", "ensure_store", "evaluation_run", "store_uri", "training_run"]
+__all__ = ["Evaluation", "Run", "add_evaluations", "ensure_store", "store_uri", "training_run"]

@@ -150,20 +150,7 @@ def _attention(embedder: Embedder, validation: SplitData) -> Row:
 
 
 def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str) -> State:
-    # AdamW moves a parameter by about the learning rate a step, whatever its gradient: at the weights' rate a
-    # temperature or a teacher mix would stay where it started.
-    rates = (settings.scalar_learning_rate, settings.learning_rate, settings.learning_rate)
-    groups: list[list[nn.Parameter]] = [[] for _ in rates]
-    for parameter in method.parameters():
-        groups[min(parameter.ndim, 2)].append(parameter)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": group, "peak": rate, "weight_decay": settings.weight_decay if dimensions == 2 else 0.0}
-            for dimensions, (group, rate) in enumerate(zip(groups, rates, strict=True))
-        ],
-        lr=settings.learning_rate,
-        betas=(0.9, 0.98),
-    )
+    optimizer = torch.optim.AdamW(_groups(method, settings), lr=settings.learning_rate, betas=(0.9, 0.98))
     saved = load_checkpoint(checkpoint, key=key)
     if saved is None:
         return State(method, _copy(method), _copy(method), optimizer, Progress())
@@ -174,6 +161,26 @@ def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str
     device = next(method.parameters()).device
     average, best = ({n: t.to(device) for n, t in saved.tensors[g].items()} for g in ("average", "best"))
     return State(method, average, best, optimizer, progress)
+
+
+def _groups(method: TrainedMethod, settings: Training) -> list[dict[str, Any]]:
+    """The optimiser's groups, of which each has the peak of its learning rate; matrices alone decay.
+
+    AdamW moves a parameter by about the learning rate a step, whatever its gradient. At the weights' rate a
+    temperature or a teacher mix would stay where it started; and a rate at which layers learn that start at random
+    soon takes those away from a good start that have one.
+    """
+    started = set(method.backbone.started_parameters())
+    fresh = settings.fresh_learning_rate or settings.learning_rate
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in method.parameters():
+        rate = settings.learning_rate if parameter in started else fresh
+        key = (
+            settings.scalar_learning_rate if parameter.ndim == 0 else rate,
+            settings.weight_decay if parameter.ndim >= 2 else 0.0,
+        )
+        groups.setdefault(key, []).append(parameter)
+    return [{"params": members, "peak": peak, "weight_decay": decay} for (peak, decay), members in groups.items()]
 
 
 def _save(state: State, folder: Path, key: str) -> None:
@@ -220,7 +227,7 @@ def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int)
             for name, value in _step(state, batch, settings, done, draws).items():
                 sums[name] = sums.get(name, 0.0) + value
     method.eval()
-    rate = state.optimizer.param_groups[-1]["lr"]
+    rate = settings.learning_rate * _schedule(settings, done)
     losses = {f"loss/{name}": total / (index + 1) for name, total in sums.items()}
     return {"epoch": progress.epoch + 1, "learning_rate": rate, **losses, **method.scalars()}
 
@@ -251,12 +258,15 @@ def _update_average(state: State, decay: float) -> None:
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: Training, done: float) -> None:
-    if done < settings.warmup:
-        scale = (done + 1e-3) / settings.warmup
-    else:
-        scale = 0.5 * (1 + cos(pi * (done - settings.warmup) / max(1 - settings.warmup, 1e-9)))
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * min(scale, 1.0)
+        group["lr"] = group["peak"] * _schedule(settings, done)
+
+
+def _schedule(settings: Training, done: float) -> float:
+    """The share of its peak that a learning rate has: linear warm-up, then half a cosine."""
+    if done < settings.warmup:
+        return min((done + 1e-3) / settings.warmup, 1.0)
+    return 0.5 * (1 + cos(pi * (done - settings.warmup) / max(1 - settings.warmup, 1e-9)))
 
 
 def history_columns(history: list[Row]) -> list[dict[str, Any]]:

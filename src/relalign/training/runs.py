@@ -35,7 +35,8 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda" if available and wanted != "cpu" else "cpu")
 
 
-def _prepare_process(params: Params) -> None:
+def prepare_process(params: Params) -> None:
+    """As many threads as params.yaml says, and memory that is reused."""
     keep_freed_memory()
     torch.set_num_threads(params.training.threads)
 
@@ -43,12 +44,13 @@ def _prepare_process(params: Params) -> None:
 def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Train (or, for CCA, fit) and publish `model/`."""
     settings = params.settings_of(method)
-    _prepare_process(params)
+    prepare_process(params)
     run = layout.run(method, seed)
     parameters = {
         "method": settings.model_dump(mode="json"),
         "backbone": params.backbone.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json"),
+        "rotate_validation": params.datasets[params.dataset].rotate_validation,
         "seed": seed,
     }
     inputs = model_inputs(params, layout)
@@ -90,8 +92,8 @@ def _fit(
 ) -> list[Row]:
     device = torch.device("cpu") if isinstance(settings, Cca) else choose_device(params.training.device)
     widths = widths_of(*open_stores(params, layout))
-    data = load_split(params, layout, "train", device=device)
-    validation = load_split(params, layout, "val", device=device)
+    data = load_split(params, layout, "train", device=device, seed=seed)
+    validation = load_split(params, layout, "val", device=device, seed=seed)
     if isinstance(settings, Cca):
         embedder = fit_cca(data, settings, widths=widths)
         module: torch.nn.Module = embedder
@@ -118,7 +120,7 @@ def _fit(
 
 def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Embed the test split and publish `embeddings/` with one FAISS index a modality."""
-    _prepare_process(params)
+    prepare_process(params)
     run = layout.run(method, seed)
     data = load_split(params, layout, "test", device=torch.device("cpu"))
     embeddings = embed_split(load_model(run / "model"), data, rows_at_once=params.export.batch_size)

@@ -29,10 +29,16 @@ def widths_of(image: FeatureStore, text: FeatureStore) -> Widths:
     return Widths(*(width for side in sides for width in side))
 
 
-def load_split(params: Params, layout: Layout, split: str, *, device: torch.device) -> SplitData:
-    """The features of one split and nothing of the others; token features stay memory-mapped on the CPU."""
+def load_split(
+    params: Params, layout: Layout, split: str, *, device: torch.device, seed: int | None = None
+) -> SplitData:
+    """The features of one split and nothing of the others; token features stay memory-mapped on the CPU.
+
+    With `datasets.<name>.rotate_validation`, "train" and "val" are those of the seed.
+    """
     image_store, text_store = open_stores(params, layout)
-    pairs = read_pairs(layout, split)
+    rotated = seed if params.datasets[params.dataset].rotate_validation else None
+    pairs = read_pairs(layout, split, rotated_by=rotated)
     image_ids = np.unique(pairs["image_id"].to_numpy())
     caption_ids = pairs["caption_id"].to_numpy()
     return SplitData.build(
