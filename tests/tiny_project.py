@@ -20,6 +20,7 @@ def tiny_params(**sections: object) -> Params:
     """The repository's params.yaml with tiny models and the given sections' keys replaced."""
     raw = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
     raw["tracking"] = {"enabled": False}
+    raw["datasets"][raw["dataset"]]["rotate_validation"] = False
     raw["backbone"] = {"width": 16, "embedding_width": 8, "fusion_width": 16, "heads": 2}
     raw["backbone"] |= {"dropout": 0.1, "summary_dropout": 0.1}
     raw["training"] = {

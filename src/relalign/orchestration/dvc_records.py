@@ -29,4 +29,6 @@ def changed(names: Collection[str], *, commit: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(changed(set(sys.argv[2:]), commit=sys.argv[1] == "commit")))
+    answer = sys.stdout
+    sys.stdout = sys.stderr  # DVC speaks to both
+    json.dump(changed(set(sys.argv[2:]), commit=sys.argv[1] == "commit"), answer)

@@ -80,7 +80,9 @@ def fingerprint(params: Params, study: Study, dataset: str) -> str:
     ]
     content = [section.model_dump(mode="json") for section in sections]
     content.insert(1, data)
-    content += [one.training.model_dump(mode="json", exclude=WHERE_IT_RUNS, exclude_none=True) for one in made_with]
+    content += [
+        one.training.model_dump(mode="json", exclude=WHERE_IT_RUNS, exclude_none=True) for one in made_with
+    ]
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 

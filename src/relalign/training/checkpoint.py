@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -59,18 +58,3 @@ def load_checkpoint(folder: Path, *, key: str) -> Checkpoint | None:
 def drop_checkpoint(folder: Path) -> None:
     """Remove it once the result it served is published."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state tensors by `<parameter index>/<name>`."""
-    state = optimizer.state_dict()["state"]
-    return {f"{index}/{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` took; hyper-parameters stay the optimizer's own."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, entry = name.partition("/")
-        state.setdefault(int(index), {})[entry] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -32,10 +32,9 @@ from relalign.system.timer import Every
 from relalign.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
     save_checkpoint,
 )
+from relalign.training.optimizer import AdamW, Group
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ class State(NamedTuple):
     method: TrainedMethod
     average: dict[str, Tensor]
     best: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizer: AdamW
     progress: Progress
 
 
@@ -150,21 +149,21 @@ def _attention(embedder: Embedder, validation: SplitData) -> Row:
 
 
 def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str) -> State:
-    optimizer = torch.optim.AdamW(_groups(method, settings), lr=settings.learning_rate, betas=(0.9, 0.98))
+    optimizer = AdamW(_groups(method, settings))
     saved = load_checkpoint(checkpoint, key=key)
     if saved is None:
         return State(method, _copy(method), _copy(method), optimizer, Progress())
     progress = Progress(**saved.values)
     logger.info("resuming after epoch %d from %s", progress.epoch, checkpoint)
     method.load_state_dict(saved.tensors["model"])
-    restore_optimizer(optimizer, saved.tensors.get("optimizer", {}))
+    optimizer.restore(saved.tensors.get("optimizer", {}))
     device = next(method.parameters()).device
     average, best = ({n: t.to(device) for n, t in saved.tensors[g].items()} for g in ("average", "best"))
     return State(method, average, best, optimizer, progress)
 
 
-def _groups(method: TrainedMethod, settings: Training) -> list[dict[str, Any]]:
-    """The optimiser's groups, of which each has the peak of its learning rate; matrices alone decay.
+def _groups(method: TrainedMethod, settings: Training) -> list[Group]:
+    """Each with the peak of its learning rate; matrices alone decay.
 
     AdamW moves a parameter by about the learning rate a step, whatever its gradient. At the weights' rate a
     temperature or a teacher mix would stay where it started; and a rate at which layers learn that start at random
@@ -180,7 +179,7 @@ def _groups(method: TrainedMethod, settings: Training) -> list[dict[str, Any]]:
             settings.weight_decay if parameter.ndim >= 2 else 0.0,
         )
         groups.setdefault(key, []).append(parameter)
-    return [{"params": members, "peak": peak, "weight_decay": decay} for (peak, decay), members in groups.items()]
+    return [Group(members, peak, decay) for (peak, decay), members in groups.items()]
 
 
 def _save(state: State, folder: Path, key: str) -> None:
@@ -188,7 +187,7 @@ def _save(state: State, folder: Path, key: str) -> None:
         "model": state.method.state_dict(),
         "average": state.average,
         "best": state.best,
-        "optimizer": optimizer_tensors(state.optimizer),
+        "optimizer": state.optimizer.tensors(),
     }
     save_checkpoint(folder, Checkpoint(tensors, vars(state.progress)), key=key)
 
@@ -223,7 +222,6 @@ def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int)
         )
         for index, batch in enumerate(batches):
             done = (progress.epoch * steps + index) / (settings.epochs * steps)
-            _set_learning_rate(state.optimizer, settings, done)
             for name, value in _step(state, batch, settings, done, draws).items():
                 sums[name] = sums.get(name, 0.0) + value
     method.eval()
@@ -242,10 +240,10 @@ def _step(state: State, batch: Batch, settings: Training, done: float, draws: to
             f"The loss is not finite after epoch {state.progress.epoch}: {values}. "
             "Lower training.learning_rate or the weight of that term."
         )
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad()
     total.backward()
     nn.utils.clip_grad_norm_(state.method.parameters(), settings.gradient_clip)
-    state.optimizer.step()
+    state.optimizer.step(_schedule(settings, done))
     state.method.project()
     _update_average(state, settings.average_decay)
     return {"total": total.item(), **{name: term.item() for name, term in terms.items()}}
@@ -255,11 +253,6 @@ def _step(state: State, batch: Batch, settings: Training, done: float, draws: to
 def _update_average(state: State, decay: float) -> None:
     current = state.method.state_dict()
     torch._foreach_lerp_([state.average[name] for name in current], list(current.values()), 1 - decay)
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, settings: Training, done: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * _schedule(settings, done)
 
 
 def _schedule(settings: Training, done: float) -> float:
