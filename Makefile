@@ -13,6 +13,10 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 CORES ?= all
 PORT ?= 5000
+# VERBOSE=1 shows Snakemake's whole log in place of one line of progress.
+ifdef VERBOSE
+export RELALIGN_VERBOSE := 1
+endif
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## this list

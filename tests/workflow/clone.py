@@ -74,7 +74,14 @@ class Clone:
         }
         path = f"{Path(sys.executable).parent}:{kept['PATH']}"
         who = {f"GIT_{role}_{key}": "test" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-        return {**kept, **who, "PATH": path, "PYTHONPATH": str(self.root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {
+            **kept,
+            **who,
+            "PATH": path,
+            "PYTHONPATH": str(self.root / "src"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "RELALIGN_VERBOSE": "1",
+        }
 
     def run(self, *command: str, succeeds: bool = True) -> str:
         """What a command printed; its failing where it should not, or the reverse, fails the test."""

@@ -8,6 +8,7 @@ the square of their number (8 minutes for the status of 268 stages). To be run a
 prints the names of the stages that had changed, as a JSON list.
 """
 
+import contextlib
 import json
 import sys
 from collections.abc import Collection
@@ -29,6 +30,6 @@ def changed(names: Collection[str], *, commit: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    answer = sys.stdout
-    sys.stdout = sys.stderr  # DVC speaks to both
-    json.dump(changed(set(sys.argv[2:]), commit=sys.argv[1] == "commit"), answer)
+    with contextlib.redirect_stdout(sys.stderr):  # where DVC says what it does
+        found = changed(set(sys.argv[2:]), commit=sys.argv[1] == "commit")
+    sys.stdout.write(json.dumps(found))
