@@ -19,7 +19,7 @@ def test_the_comparison_is_printed_with_the_place_of_the_report(
     assert main(["table", "--params", str(path)]) == 0
     printed = capsys.readouterr().out
     assert "good" in printed
-    assert "i2t/recall@1" in printed
+    assert "i2t@1" in printed
     assert str(layout.results / "report.html") in printed
 
 

@@ -1,9 +1,19 @@
 """Bold and marks say no more than the tests do."""
 
+from dataclasses import replace
+
 import pytest
 
 from relalign.comparison.stage import Comparison, Entry
-from relalign.report.comparison_table import cells, columns, groups, number, p_value, terminal_table
+from relalign.report.comparison_table import (
+    cells,
+    columns,
+    groups,
+    number,
+    p_value,
+    same_embeddings,
+    terminal_table,
+)
 from relalign.report.definitions import define, family
 
 
@@ -123,3 +133,13 @@ def test_an_unlisted_metric_has_no_definition() -> None:
 
 def test_a_family_of_folds_says_their_size() -> None:
     assert family("folds1000/i2t/recall@1").title == "Mean over folds of 1000 test images"
+
+
+def test_methods_with_the_embeddings_of_the_baseline_are_named() -> None:
+    held = comparison(base=(50.0, None), other=(61.0, 0.001))
+    assert same_embeddings(held) == ""
+    entries = dict(held.entries)
+    entries["alike"] = {**entries["base"], "rerank/rsum": entries["other"]["rsum"]}
+    sentence = same_embeddings(replace(held, entries=entries))
+    assert sentence.startswith("alike and base have the same embeddings")
+    assert sentence in terminal_table(replace(held, entries=entries))

@@ -103,11 +103,14 @@ def test_outputs_lie_where_the_layout_says(pipeline: Pipeline) -> None:
     encoders = (params.encoders.image, params.encoders.text)
     wanted = [layout.raw, layout.pairs, layout.relevance, *map(layout.encoder, encoders)]
     wanted += map(layout.features, encoders)
-    wanted += [layout.results / name for name in ("comparison.csv", "report.html", "params.json")]
+    wanted += [
+        layout.results / name
+        for name in ("comparison.csv", "training.csv", "recall.csv", "report.html", "params.json")
+    ]
     wanted += map(layout.method, params.methods)
     for method in params.methods:
         for seed in params.seeds:
-            parts = ("model", "embeddings", "evaluation", "metrics.json")
+            parts = ("model", "embeddings", "evaluation", "metrics.json", "summary.json")
             wanted += [layout.run(method, seed) / part for part in parts] + [layout.receipt(method, seed)]
     outputs = [output for stage in pipeline.stages.values() for output in stage.outputs]
     assert sorted(outputs) == sorted(path.as_posix() for path in wanted)

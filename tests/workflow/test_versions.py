@@ -8,8 +8,9 @@ from tests.workflow.clone import METHODS, SEEDS, Clone, executed_by_dvc, execute
 
 pytestmark = pytest.mark.workflow
 
-RUN_OUTPUTS = ("model", "embeddings", "evaluation", "metrics.json")
-FOLLOWS = {"results/tiny/comparison.csv", "results/tiny/report.html", "results/tiny/params.json"}
+RUN_OUTPUTS = ("model", "embeddings", "evaluation", "metrics.json", "summary.json")
+FOLLOWS = {f"results/tiny/{name}" for name in ("comparison.csv", "training.csv", "recall.csv", "report.html")}
+FOLLOWS |= {"results/tiny/params.json"}
 
 
 def outputs_of(method: str) -> set[str]:

@@ -14,6 +14,8 @@ rule compare:
             caption="../report/comparison.rst",
             category="Results",
         ),
+        "results/{dataset}/training.csv",
+        "results/{dataset}/recall.csv",
     log:
         "logs/{dataset}/compare.log",
     benchmark:

@@ -68,6 +68,7 @@ rule evaluate:
         relevance="data/relevance/{dataset}",
     output:
         metrics="results/{dataset}/{method}/seed{seed}/metrics.json",
+        summary="results/{dataset}/{method}/seed{seed}/summary.json",
         evaluation=directory("results/{dataset}/{method}/seed{seed}/evaluation"),
         receipt="results/{dataset}/.receipts/{method}-seed{seed}.json",
     log:

@@ -72,7 +72,7 @@ rule study_features:
         "logs/{dataset}/study/{condition}/features-{encoder}.log",
     benchmark:
         "logs/{dataset}/study/{condition}/features-{encoder}.benchmark.tsv"
-    threads: workflow.cores
+    threads: 8
     resources:
         mem_mb=8000,
         runtime=600,

@@ -63,6 +63,7 @@ def compare(params: Params, layout: Layout) -> None:
     systems = {method: [read_run(layout.run(method, seed)) for seed in params.seeds] for method in params.methods}
     comparison = compare_systems(systems, baseline=params.report.baseline, settings=params.evaluate)
     write_comparison(comparison, layout.results / "comparison.csv")
+    write_plots(params, layout, comparison)
     if params.tracking.enabled:
         evaluations = [
             tracking.Evaluation(
@@ -76,6 +77,26 @@ def compare(params: Params, layout: Layout) -> None:
             for run in [layout.run(method, seed) / "model"]
         ]
         tracking.add_evaluations(params.tracking, evaluations, root=layout.root)
+
+
+def write_plots(params: Params, layout: Layout, comparison: Comparison) -> None:
+    """Write `training.csv` and `recall.csv`, which `dvc plots` draws: a row a point, means over seeds."""
+    curves = []
+    for method in params.methods:
+        paths = [layout.run(method, seed) / "model/history.csv" for seed in params.seeds]
+        histories = pd.concat([pd.read_csv(path) for path in paths if path.exists()] or [pd.DataFrame()])
+        if "val/rsum" in histories:
+            means = histories.dropna(subset="val/rsum").groupby("epoch", as_index=False)["val/rsum"].mean()
+            curves.append(means.assign(method=method))
+    training = pd.concat(curves or [pd.DataFrame(columns=["epoch", "val/rsum"])])
+    recalls = [
+        {"method": method, "metric": metric, "recall": entry.value}
+        for method, entries in comparison.entries.items()
+        for metric, entry in entries.items()
+        if "/recall@" in metric and not metric.startswith("rerank/")
+    ]
+    for name, table in (("training.csv", training), ("recall.csv", pd.DataFrame(recalls))):
+        write_atomic(layout.results / name, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
 def compare_systems(

@@ -19,6 +19,15 @@ from relalign.metrics.resampling import (
 from relalign.settings.evaluate import Evaluate
 from relalign.system.artifacts import read_manifest
 
+SUMMARY_METRICS = (
+    "rsum",
+    "rerank/rsum",
+    "i2t/recall@1",
+    "t2i/recall@1",
+    "i2i/ndcg@10",
+    "t2t/ndcg@10",
+    "isd/singular",
+)
 SUMMARY = ["metric", "value", "low", "high", "queries", "images"]
 
 

@@ -17,7 +17,7 @@ from relalign.evaluation.phrase_regions import (
     read_tokeniser,
 )
 from relalign.evaluation.relevance_files import load_relevance
-from relalign.evaluation.result_files import write_evaluation
+from relalign.evaluation.result_files import SUMMARY_METRICS, write_evaluation
 from relalign.evaluation.suite import CrossScores, Knowledge, measure, released_scores
 from relalign.features.batches import SplitData
 from relalign.layout import Layout
@@ -60,6 +60,8 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     ) as draft:
         metrics = write_evaluation(draft, without_fusion + measurements, numbers | of_fusion, settings)
     write_atomic(run / "metrics.json", pretty_json(metrics))
+    summary = {name: round(metrics[name], 4) for name in SUMMARY_METRICS if name in metrics}
+    write_atomic(run / "summary.json", pretty_json(summary))
 
 
 def _fusion(

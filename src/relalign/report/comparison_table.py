@@ -23,6 +23,9 @@ HEADLINE = (
     "rsum",
     "i2i/ndcg@10",
     "t2t/ndcg@10",
+    "rerank/i2t/recall@1",
+    "rerank/t2i/recall@1",
+    "rerank/rsum",
 )
 
 
@@ -99,10 +102,33 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
+def same_embeddings(comparison: Comparison) -> str:
+    """A sentence on the methods that equal the baseline in every number of embeddings; empty if there are none.
+
+    An objective that acts in the fusion encoder alone, over frozen tokens, cannot reach the embeddings.
+    """
+    baseline = comparison.baseline
+    alike = [
+        name
+        for name, entries in comparison.entries.items()
+        if name != baseline and _of_embeddings(entries) == _of_embeddings(comparison.entries[baseline])
+    ]
+    if not alike:
+        return ""
+    return (
+        f"{', '.join(alike)} and {baseline} have the same embeddings, digit for digit: what they do differently "
+        "acts on the attention of the fusion encoder, so they differ in what it does, re-ranking and ISD."
+    )
+
+
+def _of_embeddings(entries: Mapping[str, Entry]) -> dict[str, float]:
+    return {name: entry.value for name, entry in entries.items() if not name.startswith(("rerank/", "isd/"))}
+
+
 def terminal_table(comparison: Comparison) -> str:
     """The headline columns for a terminal, `*` where a method differs significantly from the baseline."""
     metrics = columns(comparison)
-    head = ["method", *(f"{metric.removesuffix('/')}" for metric in metrics)]
+    head = ["method", *map(_short, metrics)]
     lines = [head]
     for method in comparison.entries:
         row = [cells(comparison, metric)[method] for metric in metrics]
@@ -116,12 +142,21 @@ def terminal_table(comparison: Comparison) -> str:
     ]
     seeds = f"mean over {comparison.seeds} seed{'s' if comparison.seeds != 1 else ''}"
     note = f"{seeds}; * differs from {comparison.baseline} (paired permutation test, Holm, p < {LEVEL})"
-    return "\n".join([table[0], "-" * len(table[0]), *table[1:], note])
+    same = same_embeddings(comparison)
+    return "\n".join([table[0], "-" * len(table[0]), *table[1:], note, *([same] if same else [])])
+
+
+def _short(metric: str) -> str:
+    """`rerank/i2t/recall@1` -> `re-ranked i2t@1`, as a terminal is narrow."""
+    return metric.replace("rerank/", "re-ranked ").replace("/recall", "").replace("/ndcg", " nDCG")
 
 
 def _about(metric: str) -> tuple[str, str]:
     definition = define(metric)
-    return (definition.short, definition.group) if definition else (metric, "")
+    if definition is None:
+        return metric, ""
+    stage = "re-ranked: " if metric.startswith("rerank/") else ""
+    return definition.short, f"{stage}{definition.group}"
 
 
 def _significant(entry: Entry) -> bool:

@@ -86,6 +86,7 @@ def _headline(params: Params, comparison: Comparison) -> dict[str, Any]:
     seeds = f"Mean over {comparison.seeds} seeds" if comparison.seeds > 1 else "One seed"
     return {
         "groups": numbers.groups(comparison, metrics),
+        "same": numbers.same_embeddings(comparison),
         "rows": [
             {"method": method, "cells": [by_metric[metric][method] for metric in metrics]}
             for method in comparison.entries
