@@ -5,10 +5,9 @@ the square of their number (8 minutes for the status of 268 stages). To be run a
 
     python -m relalign.orchestration.dvc_records changed|commit STAGE...
 
-prints the names of the stages that had changed, as a JSON list.
+prints, in its last line, the names of the stages that had changed, as a JSON list. (DVC prints there, too.)
 """
 
-import contextlib
 import json
 import sys
 from collections.abc import Collection
@@ -30,6 +29,5 @@ def changed(names: Collection[str], *, commit: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    with contextlib.redirect_stdout(sys.stderr):  # where DVC says what it does
-        found = changed(set(sys.argv[2:]), commit=sys.argv[1] == "commit")
-    sys.stdout.write(json.dumps(found))
+    found = changed(set(sys.argv[2:]), commit=sys.argv[1] == "commit")
+    sys.stdout.write(f"{json.dumps(found)}\n")

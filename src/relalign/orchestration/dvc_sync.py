@@ -96,7 +96,7 @@ def _dvc_records(action: str, names: Iterable[str]) -> set[str]:
     """Those of the stages that DVC finds changed in any way (see `relalign.orchestration.dvc_records`)."""
     names = sorted(names)
     command = ("python", "-m", "relalign.orchestration.dvc_records", action)
-    return set(json.loads(_run(*command, *names))) if names else set()
+    return set(json.loads(_run(*command, *names).splitlines()[-1])) if names else set()
 
 
 def _make_old(outputs: Iterable[str]) -> None:
