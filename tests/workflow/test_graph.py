@@ -105,7 +105,15 @@ def test_outputs_lie_where_the_layout_says(pipeline: Pipeline) -> None:
     wanted += map(layout.features, encoders)
     wanted += [
         layout.results / name
-        for name in ("comparison.csv", "training.csv", "recall.csv", "report.html", "params.json")
+        for name in (
+            "comparison.csv",
+            "training.csv",
+            "recall.csv",
+            "report.html",
+            "params.json",
+            "comparison.svg",
+            "examples.svg",
+        )
     ]
     wanted += map(layout.method, params.methods)
     for method in params.methods:

@@ -9,7 +9,10 @@ from tests.workflow.clone import METHODS, SEEDS, Clone, executed_by_dvc, execute
 pytestmark = pytest.mark.workflow
 
 RUN_OUTPUTS = ("model", "embeddings", "evaluation", "metrics.json", "summary.json")
-FOLLOWS = {f"results/tiny/{name}" for name in ("comparison.csv", "training.csv", "recall.csv", "report.html")}
+FOLLOWS = {
+    f"results/tiny/{name}"
+    for name in ("comparison.csv", "training.csv", "recall.csv", "report.html", "comparison.svg", "examples.svg")
+}
 FOLLOWS |= {"results/tiny/params.json"}
 
 

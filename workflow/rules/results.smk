@@ -43,6 +43,16 @@ rule write_report:
             caption="../report/page.rst",
             category="Results",
         ),
+        report(
+            "results/{dataset}/comparison.svg",
+            caption="../report/comparison_picture.rst",
+            category="Pictures",
+        ),
+        report(
+            "results/{dataset}/examples.svg",
+            caption="../report/examples_picture.rst",
+            category="Pictures",
+        ),
     log:
         "logs/{dataset}/report.log",
     benchmark:

@@ -6,7 +6,9 @@ from relalign.system.artifacts import write_atomic
 
 
 def write_report(params: Params, layout: Layout) -> None:
-    """Write `results/<dataset>/report.html`; equal results and parameters give equal bytes."""
+    """Write `report.html`, `comparison.svg`, `examples.svg`; equal results and parameters give equal bytes."""
     from relalign.report.page import render
+    from relalign.report.pictures import write_pictures
 
+    write_pictures(params, layout, layout.results)
     write_atomic(layout.results / "report.html", render(params, layout))
