@@ -8,7 +8,7 @@ python=$1 kind=$2
 "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock
 
-install() { .venv/bin/uv pip install --python .venv/bin/python --compile-bytecode "$@"; }
+install() { .venv/bin/uv pip install --python .venv/bin/python "$@"; }
 locked() { install --require-hashes -r requirements/base.lock "$@"; }
 if [[ -n ${PIP_INDEX_URL:-} ]]; then export UV_DEFAULT_INDEX=$PIP_INDEX_URL; fi
 

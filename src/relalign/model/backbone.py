@@ -368,15 +368,17 @@ class Backbone(nn.Module):
         first = self.modality[0] + self.product_to_fusion(scale * product)
         mask = torch.cat([text_mask.new_ones(batch, 1), text_mask, regions.mask], dim=1)
         last = cast(FusionLayer, self.fusion[-1])
-        if len(self.fusion) == 1 and not attention:
-            key = torch.cat([words.key, regions.key], dim=2)
-            value = torch.cat([words.value, regions.value], dim=2)
-            blocks, pooled = None, last.first_token_beside(first, key, value, mask)
-        else:
+        alone = len(self.fusion) == 1
+        if attention or not alone:
             hidden = torch.cat([first[:, None], words.tokens, regions.tokens], dim=1)
             for layer in self.fusion[:-1]:
                 hidden = layer(hidden, mask)
-            blocks = last.blocks(hidden, mask, text_length) if attention else None
+        blocks = last.blocks(hidden, mask, text_length) if attention else None
+        if alone:
+            key = torch.cat([words.key, regions.key], dim=2)
+            value = torch.cat([words.value, regions.value], dim=2)
+            pooled = last.first_token_beside(first, key, value, mask)
+        else:
             pooled = last.first_token(hidden, mask)
         pooled = self.fusion_norm(pooled)
         # No gradient: calibrating a matching probability must not fight the contrastive loss over scale.
