@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input is one readable message and exit status 2, never a traceback."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # names each build that it does not find
     try:
         options.run(options)
     except RelalignError as error:

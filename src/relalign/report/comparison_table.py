@@ -121,8 +121,8 @@ def same_embeddings(comparison: Comparison) -> str:
     if not alike:
         return ""
     return (
-        f"{', '.join(alike)} and {baseline} have the same embeddings, to the digits shown: what they do differently "
-        "acts on the attention of the fusion encoder, so they differ in what it does, re-ranking and ISD."
+        f"{', '.join(alike)} and {baseline} have the same embeddings, to the digits shown: what they do "
+        "differently acts on the attention of the fusion encoder, and shows in re-ranking and ISD."
     )
 
 
