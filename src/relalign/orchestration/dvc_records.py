@@ -11,6 +11,7 @@ prints, in its last line, the names of the stages that had changed, as a JSON li
 import json
 import sys
 from collections.abc import Collection
+from pathlib import Path
 
 from dvc.repo import Repo, lock_repo
 
@@ -22,7 +23,8 @@ def changed(names: Collection[str], *, commit: bool) -> list[str]:
         if commit:
             for stage in stages:
                 stage.save()
-                stage.commit(relink=False)
+                # Snakemake keeps a folder's time itself; a file that is linked anew would look newer than it is.
+                stage.commit(relink=all(Path(out.fs_path).is_dir() for out in stage.outs))
             if stages:
                 stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
     return [stage.name for stage in stages]
