@@ -1,7 +1,8 @@
 """All timings in one command (`python -m benchmarks`, or `make benchmarks`), beside the budgets they answer to.
 
 Run it on a quiet machine. The parts can be run alone: `benchmarks.start_up`, `benchmarks.pipeline` (after a run of
-the pipeline), `benchmarks.objectives`, `benchmarks.metrics`. `benchmarks.meta_step` and `benchmarks.attention`
+the pipeline), `benchmarks.objectives`, `benchmarks.metrics`, `benchmarks.run_profile`,
+`benchmarks.dvc_commit`. `benchmarks.meta_step` and `benchmarks.attention`
 look at trained models.
 """
 

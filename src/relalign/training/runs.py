@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from relalign import tracking
 from relalign.errors import RelalignError
@@ -36,9 +37,10 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def prepare_process(params: Params) -> None:
-    """As many threads as params.yaml says, and memory that is reused."""
+    """As many threads as params.yaml says, in torch and in SciPy's BLAS, and memory that is reused."""
     keep_freed_memory()
     torch.set_num_threads(params.training.threads)
+    threadpool_limits(params.training.threads, user_api="blas")
 
 
 def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
