@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 VERBOSE = "RELALIGN_VERBOSE"
 SECONDS_BETWEEN_LINES = 20.0  # where there is no terminal, on which one line can be written anew
-TOLD = ("Nothing to be done", "Complete log")
+TOLD = ("Nothing to be done", "Complete log", "Congratulations", "Lints for")
 SHOWN = {LogEvent.ERROR, LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR}
 
 
