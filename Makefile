@@ -17,6 +17,8 @@ PORT ?= 5000
 ifdef VERBOSE
 export RELALIGN_VERBOSE := 1
 endif
+# Without bytecode on disk each of the pipeline's processes would compile all that it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## this list
