@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -38,6 +39,7 @@ def start(workflow: Any, pipeline: Pipeline) -> None:
     if not workflow.is_main_process or NESTED in os.environ or not _take_running_lock():
         return
     shutil.rmtree(".snakemake/locks", ignore_errors=True)  # nobody holds ours: a killed run left these
+    unprotect(output for stage in pipeline.stages.values() for output in stage.outputs)
     if _unseen(pipeline):
         _take_over(pipeline)
     atexit.register(finish, workflow, pipeline, pipeline.sources_digest())
@@ -105,6 +107,19 @@ def _make_old(outputs: Iterable[str]) -> None:
     _set_times(dict.fromkeys(outputs, 1))
     if outputs:
         _run("snakemake", "--cleanup-metadata", *outputs, check=False)  # fails where there was no record
+
+
+def unprotect(outputs: Iterable[str]) -> None:
+    """Make files writable that DVC linked to its cache, by copies of equal time: Snakemake refuses others.
+
+    The cache's own file, the same one under another name, stays as it is. Folders are not concerned.
+    """
+    for output in map(Path, outputs):
+        if output.is_file() and not output.stat().st_mode & stat.S_IWUSR:
+            copy = output.with_name(f".{output.name}.writable")
+            shutil.copy2(output, copy)
+            copy.chmod(0o644)
+            copy.replace(output)
 
 
 def _carrier(output: str) -> Path:
