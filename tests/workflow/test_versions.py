@@ -63,7 +63,8 @@ def _assert_only_changed(before: dict[str, str], after: dict[str, str], method: 
 def test_writing_params_differently_changes_nothing(project: Clone) -> None:
     project.edit_params(training={"learning_rate": 1.0e-3, "checkpoint_seconds": 0})
     executed = executed_by_snakemake(project.snakemake())
-    assert executed <= {"results/tiny/params.json", "results/tiny/report.html"}
+    page = {f"results/tiny/{name}" for name in ("report.html", "comparison.svg", "examples.svg")}
+    assert executed <= {"results/tiny/params.json", *page}
     project.assert_nothing_to_do()
 
 
