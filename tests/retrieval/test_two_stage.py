@@ -4,6 +4,7 @@ import torch
 
 from relalign.methods.model_files import load_model
 from relalign.model.backbone import Backbone
+from relalign.retrieval import two_stage as module
 from relalign.retrieval.embeddings import load_embeddings
 from relalign.retrieval.two_stage import caption_positions, two_stage
 from relalign.training.runs import export, train
@@ -64,3 +65,31 @@ def test_low_precision_changes_logits_by_little_and_by_something(run):
     assert low.dtype == torch.float32
     difference = (exact - low).abs().max().item()
     assert 0 < difference < 0.1
+
+
+def test_tiles_and_batches_change_no_logit(run, monkeypatch):
+    whole = two_stage(*run, k=6)
+    monkeypatch.setattr(module, "TILE", (3, 7))
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 2)
+    for one, other in zip(whole, two_stage(*run, k=6), strict=True):
+        np.testing.assert_array_equal(one.candidates, other.candidates)
+        torch.testing.assert_close(one.logits, other.logits)
+
+
+def test_what_a_caller_does_between_batches_keeps_its_own_precision(run, monkeypatch):
+    model, data, embeddings, _ = run
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 2)
+    sides = torch.from_numpy(embeddings.image), torch.from_numpy(embeddings.text)
+    pairs = torch.stack([torch.arange(5), torch.arange(5)], dim=1)
+    answered = []
+    with torch.inference_mode():
+        for places, fused in module.fused_pairs(model, data, *sides, pairs, precision="bfloat16"):
+            assert not torch.is_autocast_enabled("cpu")
+            assert len(fused.matching_logit) == len(places)
+            answered += places.tolist()
+    assert sorted(answered) == list(range(5))
+
+
+def test_no_pairs_have_no_logits(run):
+    model, data, embeddings, _ = run
+    assert module.matching_logits(model, data, embeddings, np.zeros((0, 2), dtype=np.int64)).shape == (0,)

@@ -111,12 +111,11 @@ def fused_pairs(
         with in_precision(device, precision):
             image_side = backbone.project_image(Side(image[images], data.image.take(images)))
             text_side = backbone.project_text(Side(text[texts], data.text.take(texts)))
-            for part in torch.arange(len(places), device=device).split(PAIRS_AT_ONCE):
-                yield (
-                    places[part],
-                    backbone.fuse(image_side.take(from_image[part]), text_side.take(from_text[part])),
-                )
-                bar.update(len(part))
+        for part in torch.arange(len(places), device=device).split(PAIRS_AT_ONCE):
+            with in_precision(device, precision):  # not around `yield`: the caller computes in its own
+                fused = backbone.fuse(image_side.take(from_image[part]), text_side.take(from_text[part]))
+            yield places[part], fused
+            bar.update(len(part))
     bar.close()
 
 
