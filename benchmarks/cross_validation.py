@@ -28,6 +28,9 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cross_validation", description=__doc__)
     parser.add_argument("--method", default="contrastive", help="a trained entry of method; default: %(default)s")
     parser.add_argument("--folds", type=int, default=8, help="how many; default: %(default)s, each image once")
+    parser.add_argument(
+        "--own-split", action="store_true", help="instead, the val split that the dataset came with"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="changes of params.yaml")
     chosen = parser.parse_args()
 
@@ -39,22 +42,23 @@ def main():
         for part in path:
             section = section.setdefault(part, {})
         section[last] = yaml.safe_load(value)
-    raw["datasets"][raw["dataset"]]["rotate_validation"] = True
+    raw["datasets"][raw["dataset"]]["rotate_validation"] = not chosen.own_split
     params = parse_params(raw)
     prepare_process(params)
     layout = Layout(Path.cwd(), params.dataset)
 
     curves, start = [], time.process_time()
-    for fold in range(chosen.folds):
+    folds = 1 if chosen.own_split else chosen.folds
+    for fold in range(folds):
         curves.append(curve(params, layout, chosen.method, fold))
     epochs, values = list(curves[0]), np.array([list(one.values()) for one in curves])
     gain = values[:, -1] - values[:, 0]
-    error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else float("nan")
+    error = gain.std(ddof=1) / folds**0.5 if folds > 1 else float("nan")
     print(f"{chosen.method} {' '.join(chosen.set)}")
     print("epoch  " + "  ".join(f"{epoch:6}" for epoch in epochs))
     print("Rsum   " + "  ".join(f"{value:6.1f}" for value in values.mean(axis=0)))
     print(f"gain {gain.mean():+.1f} (standard error {error:.1f}), worst fold {gain.min():+.1f}")
-    print(f"{(time.process_time() - start) / chosen.folds:.1f} CPU seconds a fold")
+    print(f"{(time.process_time() - start) / folds:.1f} CPU seconds a fold")
 
 
 def curve(params, layout, method, fold):

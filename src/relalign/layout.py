@@ -44,8 +44,7 @@ class Layout:
         return self.results / method / "method.json"
 
     def run(self, method: str, seed: int) -> Path:
-        """One trained method with one seed: `model/`, `embeddings/`, `evaluation/`, `metrics.json`,
-        `summary.json`."""
+        """One method with one seed: `model/`, `embeddings/`, `evaluation/`, `metrics.json`, `summary.json`."""
         return self.results / method / f"seed{seed}"
 
     def receipt(self, method: str, seed: int) -> Path:

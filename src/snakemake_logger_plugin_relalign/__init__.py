@@ -7,6 +7,7 @@ Errors, warnings and dry runs look as Snakemake writes them, and so does everyth
 time left, and nothing where there is no terminal.)
 """
 
+import io
 import logging
 import os
 import sys
@@ -91,7 +92,7 @@ class LogHandler(LogHandlerBase):
             terminal = self.stream.isatty()
             self.bar = tqdm(
                 total=vars(record)["stats"]["total"],
-                file=self.stream if terminal else open(os.devnull, "w"),  # noqa: SIM115 (for counting only)
+                file=self.stream if terminal else io.StringIO(),  # which then only counts
                 bar_format="{n} of {total} jobs, {remaining} left{postfix}",
                 dynamic_ncols=True,
             )

@@ -1,12 +1,15 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from relalign.comparison.paired import read_run
 from relalign.comparison.stage import compare, compare_systems, read_comparison, write_comparison
 from relalign.errors import RelalignError
 from relalign.layout import Layout
+from relalign.system.artifacts import publish
+from relalign.training.history import write_history
 from tests.runs_on_disk import QUICK, random_embeddings, write_evaluated_run
 from tests.tiny_project import tiny_params
 
@@ -17,7 +20,10 @@ def layout(tmp_path):
     layout = Layout(tmp_path, "toy")
     for method, noise in (("cca", 1.2), ("contrastive", 0.4)):
         for seed in (0, 1):
-            write_evaluated_run(layout.run(method, seed), random_embeddings(noise=noise, seed=seed))
+            run = write_evaluated_run(layout.run(method, seed), random_embeddings(noise=noise, seed=seed))
+            with publish(run / "model", made_by="test") as draft:
+                epochs = range(0, 4 if method == "contrastive" else 1, 2)
+                write_history(draft, [{"epoch": epoch, "val/rsum": 10.0 * epoch + seed} for epoch in epochs])
     return layout
 
 
@@ -98,3 +104,14 @@ def test_comparing_again_gives_the_same_bytes(layout, params):
         compare(params, layout)
         contents.append((layout.results / "comparison.csv").read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_plots_hold_the_means_over_seeds_of_histories_and_the_recalls_of_the_comparison(layout, params):
+    compare(params, layout)
+    training = pd.read_csv(layout.results / "training.csv")
+    assert training.values.tolist() == [[0, 0.5, "cca"], [0, 0.5, "contrastive"], [2, 20.5, "contrastive"]]
+    recall = pd.read_csv(layout.results / "recall.csv").set_index(["method", "metric"])["recall"]
+    entries = read_comparison(layout.results / "comparison.csv").entries
+    assert len(recall) == sum("/recall@" in metric for held in entries.values() for metric in held)
+    for (method, metric), value in recall.items():
+        assert value == pytest.approx(entries[method][metric].value, abs=1e-4)

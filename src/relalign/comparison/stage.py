@@ -15,6 +15,7 @@ import pandas as pd
 
 from relalign import tracking
 from relalign.comparison.paired import RunResult, System, check_same_queries, read_run, summarise
+from relalign.comparison.plots import write_plots
 from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.metrics.resampling import draw_weights, percentile_interval
@@ -58,17 +59,21 @@ class Comparison:
 def compare(params: Params, layout: Layout) -> None:
     """Write `results/<dataset>/comparison.csv`: a row a method, `report.baseline` as the baseline.
 
-    The numbers of each run are added to the MLflow run of its training.
+    `training.csv` and `recall.csv` beside it are for `dvc plots`. The numbers of each run are added to the MLflow
+    run of its training.
     """
     systems = {method: [read_run(layout.run(method, seed)) for seed in params.seeds] for method in params.methods}
     comparison = compare_systems(systems, baseline=params.report.baseline, settings=params.evaluate)
     write_comparison(comparison, layout.results / "comparison.csv")
-    write_plots(params, layout, comparison)
+    values = {
+        method: {metric: entry.value for metric, entry in entries.items()}
+        for method, entries in comparison.entries.items()
+    }
+    write_plots(params, layout, values)
     if params.tracking.enabled:
         evaluations = [
             tracking.Evaluation(
-                name=f"{method}/seed{seed}",
-                tags={"dataset": params.dataset, "method": method, "seed": str(seed)},
+                **tracking.run_identity(params.dataset, method, seed),
                 model_sha256=read_manifest(run)["outputs"]["model.safetensors"]["sha256"],
                 metrics=result.metrics,
             )
@@ -77,26 +82,6 @@ def compare(params: Params, layout: Layout) -> None:
             for run in [layout.run(method, seed) / "model"]
         ]
         tracking.add_evaluations(params.tracking, evaluations, root=layout.root)
-
-
-def write_plots(params: Params, layout: Layout, comparison: Comparison) -> None:
-    """Write `training.csv` and `recall.csv`, which `dvc plots` draws: a row a point, means over seeds."""
-    curves = []
-    for method in params.methods:
-        paths = [layout.run(method, seed) / "model/history.csv" for seed in params.seeds]
-        histories = pd.concat([pd.read_csv(path) for path in paths if path.exists()] or [pd.DataFrame()])
-        if "val/rsum" in histories:
-            means = histories.dropna(subset="val/rsum").groupby("epoch", as_index=False)["val/rsum"].mean()
-            curves.append(means.assign(method=method))
-    training = pd.concat(curves or [pd.DataFrame(columns=["epoch", "val/rsum"])])
-    recalls = [
-        {"method": method, "metric": metric, "recall": entry.value}
-        for method, entries in comparison.entries.items()
-        for metric, entry in entries.items()
-        if "/recall@" in metric and not metric.startswith("rerank/")
-    ]
-    for name, table in (("training.csv", training), ("recall.csv", pd.DataFrame(recalls))):
-        write_atomic(layout.results / name, table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
 def compare_systems(

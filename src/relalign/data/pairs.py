@@ -26,8 +26,7 @@ def read_pairs(layout: Layout, split: str | None = None, *, rotated_by: int | No
 
 
 def rotate_validation(pairs: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The pairs table with other images of train and val as val: about as many as val has, other ones for each
-    seed.
+    """The pairs table with other images of train and val as val: about as many as it has, others for each seed.
 
     The images of both splits fall into equal folds, in the order of a hash of their paths; seed s validates on
     fold s, counted from the first again after the last. So the seeds together validate on many times as many

@@ -6,8 +6,6 @@ one method's file, or in its settings, re-trains that method and no other; a cha
 dvc.lock names the sources once a method, not once a run.
 """
 
-import hashlib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +54,4 @@ def write_method_identity(params: Params, layout: Layout, *, method: str) -> Non
 def _code_hash(algorithm: str) -> str:
     named = (PACKAGE / name for name in (*CODE, f"methods/{algorithm}.py"))
     files = {file for path in named for file in (path.rglob("*.py") if path.is_dir() else [path])}
-    return hashlib.sha256("\n".join(map(_file_hash, sorted(files))).encode()).hexdigest()
-
-
-@cache
-def _file_hash(file: Path) -> str:
-    return source_hash([file])
+    return source_hash(sorted(files))

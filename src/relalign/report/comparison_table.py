@@ -104,8 +104,7 @@ def p_value(p: float) -> str:
 
 
 def same_embeddings(comparison: Comparison) -> str:
-    """A sentence on the methods that equal the baseline in all numbers of embeddings shown; empty if there are
-    none.
+    """A sentence on the methods that equal the baseline in all numbers of embeddings shown; empty without such.
 
     An objective that acts in the fusion encoder alone, over frozen tokens, reaches the embeddings only through the
     norm at which gradients are clipped, which is in no digit that is shown.
@@ -160,8 +159,9 @@ def _about(metric: str) -> tuple[str, str]:
     definition = define(metric)
     if definition is None:
         return metric, ""
-    stage = "re-ranked: " if metric.startswith("rerank/") else ""
-    return definition.short, f"{stage}{definition.group}"
+    if metric.startswith("rerank/"):
+        return _short(metric).removeprefix("re-ranked "), "re-ranked"
+    return definition.short, definition.group
 
 
 def _significant(entry: Entry) -> bool:

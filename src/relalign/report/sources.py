@@ -1,6 +1,5 @@
 """Everything the report is made of, read once; what an optional file does not say stays empty."""
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.settings import Params
 from relalign.system.artifacts import read_manifest
+from relalign.training.history import read_history
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,8 @@ def read_runs(params: Params, layout: Layout) -> list[Run]:
     for method in params.methods:
         for seed in params.seeds:
             folder = layout.run(method, seed)
-            runs.append(
-                Run(method, seed, read_json(folder / "metrics.json"), _history(folder / "model/history.csv"))
-            )
+            runs.append(Run(method, seed, read_json(folder / "metrics.json"), read_history(folder / "model")))
     return runs
-
-
-def _history(path: Path) -> list[dict[str, float]]:
-    read_manifest(path.parent)
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
 
 
 def read_licences(params: Params) -> tuple[list[Licence], list[Licence]]:

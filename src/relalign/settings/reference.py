@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import re
 import sys
 from collections.abc import Iterator
 from types import UnionType
@@ -150,6 +149,6 @@ def _limits(metadata: Any) -> list[str]:
         found += [f"{sign} {getattr(item, name):g}" for name, sign in _SIGNS.items() if hasattr(item, name)]
         if hasattr(item, "multiple_of"):
             found.append(f"a multiple of {item.multiple_of}")
-        if pattern := re.search(r"\[0-9a-f\]\{64\}", str(getattr(item, "pattern", None))):
-            found.append(f"of {pattern[0][-3:-1]} hexadecimal digits")
+        if pattern := getattr(item, "pattern", None):
+            found.append(f"like `{pattern}`")
     return found

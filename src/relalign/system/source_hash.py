@@ -3,6 +3,7 @@
 import ast
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 
@@ -16,6 +17,7 @@ def source_hash(files: Iterable[Path]) -> str:
     ).hexdigest()
 
 
+@cache
 def _meaning(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):

@@ -6,7 +6,8 @@ wrong with the store is one warning and never fails or holds up the work being t
 """
 
 from relalign.tracking.evaluation_run import Evaluation, add_evaluations
+from relalign.tracking.records import run_identity
 from relalign.tracking.store import ensure_store, store_uri
 from relalign.tracking.training_run import Run, training_run
 
-__all__ = ["Evaluation", "Run", "add_evaluations", "ensure_store", "store_uri", "training_run"]
+__all__ = ["Evaluation", "Run", "add_evaluations", "ensure_store", "run_identity", "store_uri", "training_run"]

@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from relalign.system.artifacts import canonical_json
 
@@ -27,6 +27,19 @@ def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = value if isinstance(value, str) else canonical_json(value)
     return flat
+
+
+class RunIdentity(TypedDict):
+    """A run's name, and the tags by which an evaluation finds the run of its training."""
+
+    name: str
+    tags: dict[str, str]
+
+
+def run_identity(dataset: str, method: str, seed: int) -> RunIdentity:
+    """Of one method with one seed on one dataset."""
+    tags = {"dataset": dataset, "method": method, "seed": str(seed)}
+    return {"name": f"{method}/seed{seed}", "tags": tags}
 
 
 def git_state(root: Path) -> dict[str, str]:

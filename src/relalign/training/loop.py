@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import cos, pi
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +34,10 @@ from relalign.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from relalign.training.history import Row
 from relalign.training.optimizer import AdamW, Group
 
 logger = logging.getLogger(__name__)
-
-Row = dict[str, float | int]
 
 ATTENTION_PAIRS = 256
 
@@ -260,9 +259,3 @@ def _schedule(settings: Training, done: float) -> float:
     if done < settings.warmup:
         return min((done + 1e-3) / settings.warmup, 1.0)
     return 0.5 * (1 + cos(pi * (done - settings.warmup) / max(1 - settings.warmup, 1e-9)))
-
-
-def history_columns(history: list[Row]) -> list[dict[str, Any]]:
-    """History rows with the same columns in one order (a checkpoint does not keep theirs), for a CSV."""
-    names = ["epoch", *sorted({name for row in history for name in row} - {"epoch"})]
-    return [{name: row.get(name, "") for name in names} for row in history]

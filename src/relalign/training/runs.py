@@ -1,6 +1,5 @@
 """The stages `train` and `export`: one method, one seed, from features to a published model and embeddings."""
 
-import csv
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from relalign.settings.methods.cca import Cca
 from relalign.system.artifacts import canonical_json, digest, publish, sha256_file
 from relalign.system.memory import keep_freed_memory
 from relalign.training.checkpoint import drop_checkpoint
-from relalign.training.loop import Row, fit, history_columns, validation_metrics
+from relalign.training.history import Row, write_history
+from relalign.training.loop import fit, validation_metrics
 from relalign.training.split_data import load_split, model_inputs, open_stores, widths_of
 
 
@@ -60,19 +60,15 @@ def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     with tracking.training_run(
         params.tracking,
         root=layout.root,
-        name=f"{method}/seed{seed}",
         parameters=parameters,
-        tags={"dataset": params.dataset, "method": method, "seed": str(seed)},
+        **tracking.run_identity(params.dataset, method, seed),
         resume_file=checkpoint / "mlflow.json",
         pairs=layout.pairs,
     ) as tracked:
         key = canonical_json({"parameters": parameters, "inputs": {n: digest(p) for n, p in inputs.items()}})
         with publish(run / "model", made_by="relalign train", parameters=parameters, inputs=inputs) as draft:
             history = _fit(params, layout, settings, seed, checkpoint, _hash(key), draft, tracked)
-            with (draft / "history.csv").open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, list(history_columns(history)[0]))
-                writer.writeheader()
-                writer.writerows(history_columns(history))
+            write_history(draft, history)
         files = [run / "model" / name for name in ("model.safetensors", "config.json", "history.csv")]
         tracked.finish(model_sha256=sha256_file(files[0]), artifacts=files)
     drop_checkpoint(checkpoint)
