@@ -14,7 +14,8 @@ import torch
 from pydantic import TypeAdapter
 from torch.utils.flop_counter import FlopCounterMode
 
-from relalign.features.batches import Batch, Features, features_of
+from relalign.features.batches import Batch
+from relalign.features.table import Features, features_of
 from relalign.methods import TRAINED
 from relalign.methods.method import TrainedMethod
 from relalign.model.backbone import Backbone, Widths

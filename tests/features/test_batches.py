@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relalign.features.batches import SplitData, TokenTable, features_of
+from relalign.features.batches import SplitData
+from relalign.features.table import Table, features_of
 
 
 def split_of(captions_per_image: list[int], *, seed: int = 0) -> SplitData:
@@ -106,7 +107,7 @@ def test_more_captions_change_neither_the_first_two_nor_the_draws() -> None:
 
 
 def test_gather_cuts_to_the_longest_row_asked_for() -> None:
-    table = TokenTable(torch.zeros(3, 6, 2).half(), torch.tensor([2, 4, 1]))
+    table = Table(torch.zeros(3, 6, 2).half(), torch.tensor([2, 4, 1]), torch.zeros(3, 1), torch.zeros(3, 1))
     tokens, mask = table.gather(torch.tensor([2, 0]))
     assert tokens.shape == (2, 2, 2)
     assert mask.tolist() == [[True, False], [True, True]]

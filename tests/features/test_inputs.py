@@ -22,6 +22,8 @@ def test_values_beyond_float16_saturate_instead_of_becoming_infinite() -> None:
 
 
 class _Listening:
+    keeps_all = False
+
     """A text encoder that remembers the captions it was given."""
 
     def tokenise(self, captions: list[str]) -> list[TokenisedCaption]:

@@ -2,7 +2,8 @@
 
 import torch
 
-from relalign.features.batches import Batch, Features, features_of
+from relalign.features.batches import Batch
+from relalign.features.table import Features, features_of
 from relalign.methods import TRAINED
 from relalign.model.backbone import Backbone, Widths
 from tests.tiny_project import tiny_params
@@ -16,7 +17,7 @@ def make_features(generator, rows, tokens, token_width, pooled_width, summary_wi
     pooled = torch.randn(rows, pooled_width, generator=generator)
     summary = torch.randn(rows, summary_width, generator=generator)
     features = features_of(values, lengths, pooled, summary)
-    return Features(features.table, features.rows, features.pooled.to(dtype), features.summary.to(dtype))
+    return Features(features.table, features.rows, (pooled.to(dtype), summary.to(dtype)))
 
 
 def make_batch(size=8, seed=0, dtype=torch.float32) -> Batch:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from relalign.features.batches import SplitData, features_of
+from relalign.features.batches import SplitData
+from relalign.features.table import features_of
 from relalign.methods.cca import fit_cca
 from relalign.model.backbone import Widths
 from relalign.retrieval.embeddings import embed

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from relalign.features.batches import Features, features_of
+from relalign.features.table import Features, features_of
 from relalign.model.backbone import Backbone, Side, Widths
 from relalign.settings.backbone import Backbone as Settings
 

@@ -43,6 +43,11 @@ def features(wildcards):
     )
 
 
+def encoders(wildcards):
+    """Both encoders, whose upper layers may train."""
+    return expand("data/encoders/{encoder}", encoder=[config["encoders"]["image"], config["encoders"]["text"]])
+
+
 def everything():
     """All that the pipeline makes."""
     return [output for stage in pipeline.stages.values() for output in stage.outputs]

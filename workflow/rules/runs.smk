@@ -18,6 +18,7 @@ rule method:
 rule train:
     input:
         features,
+        encoders,
         pairs="data/pairs/{dataset}",
         method="results/{dataset}/{method}/method.json",
     output:

@@ -25,6 +25,7 @@ from relalign.methods.model_files import load_model
 from relalign.metrics.measurement import Measurement
 from relalign.model.backbone import Backbone
 from relalign.retrieval.embeddings import Embeddings, load_embeddings
+from relalign.retrieval.finished import finished
 from relalign.retrieval.fusion_share import choose_fusion_share
 from relalign.retrieval.two_stage import caption_positions, two_stage
 from relalign.settings import Params
@@ -71,13 +72,14 @@ def _fusion(
     model = load_model(run / "model", device=data.image_ids.device)
     if not isinstance(model, Backbone):
         return [], None, {}
+    data = finished(model, data)
     measurements = measure_attention(
         model, data, embeddings, _phrases(params, layout, data), precision=settings.precision
     )
     if not settings.rerank_depth:
         return measurements, None, {}
     validation = load_split(params, layout, "val", device=data.image_ids.device, seed=seed)
-    choose_fusion_share(model, validation, precision=settings.precision)
+    choose_fusion_share(model, finished(model, validation), precision=settings.precision)
     share = {"rerank/fusion_share": model.fusion_share.item()}
     i2t, t2i = two_stage(
         model, data, embeddings, run / "embeddings", k=settings.rerank_depth, precision=settings.precision

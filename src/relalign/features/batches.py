@@ -1,76 +1,15 @@
-"""Frozen features in memory, and batches of image-caption pairs in which no image appears twice."""
+"""Batches of image-caption pairs in which no image appears twice."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class TokenTable:
-    """Token features of every row of one modality, memory-mapped: rows are read only when they are fused."""
-
-    tokens: Float[Tensor, "row token width"]
-    lengths: Int[Tensor, " row"]
-
-    def gather(
-        self, rows: Int[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, "batch token width"], Bool[Tensor, "batch token"]]:
-        """Float32 tokens of the given rows, cut to the longest of them, and the mask of real tokens."""
-        lengths = self.lengths[rows]
-        longest = max(int(lengths.max()), 1) if len(rows) else 1
-        mask = torch.arange(longest, device=lengths.device) < lengths[:, None]
-        return self.tokens[rows.to(self.tokens.device), :longest].to(lengths.device, torch.float32), mask
-
-
-@dataclass(frozen=True)
-class Features:
-    """Frozen features of some rows of one modality.
-
-    `summary` is what towers read, `pooled` the encoder's own vector, the single-modal teacher's; the tokens
-    themselves stay in `table` until `tokens()` asks for them.
-    """
-
-    table: TokenTable
-    rows: Int[Tensor, " batch"]
-    pooled: Float[Tensor, "batch pooled_width"]
-    summary: Float[Tensor, "batch summary_width"]
-
-    def take(self, chosen: Int[Tensor, " chosen"]) -> "Features":
-        """The features at the given positions (repeats allowed)."""
-        return Features(self.table, self.rows[chosen], self.pooled[chosen], self.summary[chosen])
-
-    def mixed_with(self, other: "Features", fraction: Float[Tensor, " batch"]) -> "Features":
-        """Move each row's `summary` and `pooled` by `fraction` towards the other row; tokens stay its own."""
-        return Features(
-            self.table,
-            self.rows,
-            torch.lerp(self.pooled, other.pooled, fraction[:, None]),
-            torch.lerp(self.summary, other.summary, fraction[:, None]),
-        )
-
-    def tokens(self) -> tuple[Float[Tensor, "batch token width"], Bool[Tensor, "batch token"]]:
-        """Token features in float32 and the mask of real tokens."""
-        return self.table.gather(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-def features_of(
-    tokens: Float[Tensor, "row token width"],
-    lengths: Int[Tensor, " row"],
-    pooled: Float[Tensor, "batch pooled_width"],
-    summary: Float[Tensor, "batch summary_width"],
-    rows: Int[Tensor, " batch"] | None = None,
-) -> Features:
-    """Some rows (by default all) of a modality's token arrays, with these rows' vectors, as `Features`."""
-    chosen = torch.arange(len(lengths), device=lengths.device) if rows is None else rows
-    return Features(TokenTable(tokens, lengths), chosen, pooled.float(), summary.float())
+from relalign.features.table import Features
 
 
 @dataclass(frozen=True)
@@ -88,6 +27,12 @@ class Batch:
     other_text: Features
     unmixed_text: Features
     further_texts: tuple[Features, ...] = ()
+    contrasted: int = 1
+
+    @property
+    def texts(self) -> tuple[Features, ...]:
+        """The captions of each image that the step contrasts it with: `training.captions_per_step`."""
+        return (self.text, self.other_text, *self.further_texts)[: self.contrasted]
 
 
 @dataclass(frozen=True)
@@ -119,7 +64,7 @@ class SplitData:
             raise ValueError("a caption belongs to an image that is not among image_ids (which must be ascending)")
         order = np.argsort(position, kind="stable")
         counts = np.bincount(position, minlength=len(image_ids))
-        device = image.pooled.device
+        device = image.rows.device
         return cls(
             image_ids=torch.from_numpy(image_ids).to(device),
             caption_ids=torch.from_numpy(caption_ids[order]).to(device),
@@ -136,6 +81,7 @@ class SplitData:
         *,
         caption_mixing: float = 0.0,
         captions: int = 2,
+        contrasted: int = 1,
     ) -> Batch:
         """Pair each image position with one of its captions at random, and with another one if there is one.
 
@@ -153,18 +99,28 @@ class SplitData:
             for place in range(captions - 1)
         ]
         text, other_text = self.text.take(first + chosen), others[0]
+        image = self.image.take(images)
+        if (views := image.table.views) > 1:
+            image = image.in_view(torch.randint(views, images.shape, generator=generator).to(device))
         return Batch(
             image_ids=self.image_ids[images],
             caption_ids=self.caption_ids[first + chosen],
-            image=self.image.take(images),
+            image=image,
             text=text.mixed_with(other_text, caption_mixing * draws[2]) if caption_mixing else text,
             other_text=other_text,
             unmixed_text=text,
             further_texts=tuple(others[1:]),
+            contrasted=contrasted,
         )
 
     def epoch(
-        self, batch_size: int, generator: torch.Generator, *, caption_mixing: float = 0.0, captions: int = 2
+        self,
+        batch_size: int,
+        generator: torch.Generator,
+        *,
+        caption_mixing: float = 0.0,
+        captions: int = 2,
+        contrasted: int = 1,
     ) -> Iterator[Batch]:
         """Every image once, in random order, in batches as near to `batch_size` as equal sizes allow.
 
@@ -174,7 +130,9 @@ class SplitData:
         order = torch.randperm(len(self.image_ids), generator=generator).to(self.image_ids.device)
         for images in torch.tensor_split(order, self.batches(batch_size)):
             if len(images) > 1:
-                yield self.batch(images, generator, caption_mixing=caption_mixing, captions=captions)
+                yield self.batch(
+                    images, generator, caption_mixing=caption_mixing, captions=captions, contrasted=contrasted
+                )
 
     def batches(self, batch_size: int) -> int:
         """How many batches an epoch has."""

@@ -20,7 +20,7 @@ from relalign.features.inputs import EncodedRows, Inputs, Shape
 from relalign.system.artifacts import pretty_json, read_manifest, sha256_file, write_atomic
 
 ROWS = ("tokens", "lengths", "pooled", "summary")
-ARRAYS = (*ROWS, "ids", "inputs")
+CONTENT = "content"  # an array of captions that keep all their tokens
 _COPY_ROWS = 4096
 
 
@@ -31,7 +31,8 @@ class FeatureDraft:
         self.folder = folder
         self.key: dict[str, str] = json.loads((folder / "key.json").read_text())
         self.done: NDArray[np.bool_] = self._open("done")
-        self._arrays: dict[str, NDArray[Any]] = {name: self._open(name) for name in ARRAYS}
+        self.rows = (*ROWS, *((CONTENT,) if (folder / f"{CONTENT}.npy").exists() else ()))
+        self._arrays: dict[str, NDArray[Any]] = {name: self._open(name) for name in (*self.rows, "ids", "inputs")}
         self._fresh: list[NDArray[np.int64]] = []
 
     def _open(self, name: str) -> NDArray[Any]:
@@ -44,13 +45,15 @@ class FeatureDraft:
     def create(cls, folder: Path, key: dict[str, str], inputs: Inputs, shape: Shape) -> "FeatureDraft":
         """Make an empty draft. All its space is taken now, so that a full disk is an `OSError` here and not a
         crash later."""
-        rows = len(inputs.ids)
+        rows = len(inputs.ids) * inputs.views
         temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
-            _allocate(temporary / "tokens.npy", np.float16, (rows, shape.tokens, shape.width))
+            _allocate(temporary / "tokens.npy", shape.dtype, (rows, shape.tokens, shape.width))
             _allocate(temporary / "pooled.npy", np.float32, (rows, shape.pooled_width))
             _allocate(temporary / "summary.npy", np.float16, (rows, shape.summary_width))
             _allocate(temporary / "lengths.npy", np.int32, (rows,))
+            if shape.has_content:
+                _allocate(temporary / f"{CONTENT}.npy", np.bool_, (rows, shape.tokens))
             _allocate(temporary / "done.npy", np.bool_, (rows,))
             np.save(temporary / "ids.npy", inputs.ids)
             np.save(temporary / "inputs.npy", inputs.hashes)
@@ -67,13 +70,13 @@ class FeatureDraft:
 
     def put(self, encoded: EncodedRows) -> None:
         """Store some rows; they count as done after the next `commit`."""
-        for name in ROWS:
+        for name in self.rows:
             self._arrays[name][encoded.rows] = getattr(encoded, name)
         self._fresh.append(encoded.rows)
 
     def commit(self) -> None:
         """Write the stored rows to disk, and only then the mark that they are done."""
-        for name in ROWS:
+        for name in self.rows:
             self._arrays[name].flush()  # type: ignore[attr-defined]
         for rows in self._fresh:
             self.done[rows] = True
@@ -88,10 +91,12 @@ class FeatureDraft:
         tokens = self._arrays["tokens"].shape[1]
         for start in range(0, len(matches), _COPY_ROWS):
             rows, sources = np.array(matches[start : start + _COPY_ROWS]).T
-            given = donor._arrays["tokens"][sources][:, :tokens]
-            padding = ((0, 0), (0, tokens - given.shape[1]), (0, 0))
-            rest = (donor._arrays[name][sources] for name in ROWS[1:])
-            self.put(EncodedRows(rows, np.pad(given, padding), *rest))
+            given = {name: donor._arrays[name][sources] for name in donor.rows}
+            for name in {"tokens", CONTENT} & {*given}:
+                cut = given[name][:, :tokens]
+                padding = ((0, 0), (0, tokens - cut.shape[1]), (0, 0))
+                given[name] = np.pad(cut, padding[: cut.ndim])
+            self.put(EncodedRows(rows, **given))
         self.commit()
         return len(matches)
 
@@ -112,7 +117,7 @@ class FeatureDraft:
 
     def link_into(self, published: Path) -> None:
         """Put the arrays into another folder without copying them where the file system allows that."""
-        for name in ARRAYS:
+        for name in self._arrays:
             source, target = self.folder / f"{name}.npy", published / f"{name}.npy"
             try:
                 target.hardlink_to(source)

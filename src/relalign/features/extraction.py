@@ -1,4 +1,4 @@
-"""The features stage: a frozen encoder over all images or captions, computed once and only where needed."""
+"""The features stage: an encoder up to its cut over all images or captions, computed once and where needed."""
 
 import hashlib
 import logging
@@ -29,10 +29,20 @@ from relalign.system.source_hash import source_hash
 log = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
-_CODE = ("data/images.py", "features/inputs.py", "features/encoders/base.py", "features/encoders/pretrained.py")
+_CODE = (
+    "data/images.py",
+    "features/inputs.py",
+    "features/views.py",
+    "features/encoders/base.py",
+    "features/encoders/part.py",
+    "features/encoders/pretrained.py",
+)
 _CODE_OF = {
-    "efficientnet_lite0": "features/encoders/efficientnet_lite.py",
-    "transformers": "features/encoders/transformers_{modality}.py",
+    "efficientnet_lite0": ("features/encoders/efficientnet_lite.py",),
+    "transformers": (
+        "features/encoders/transformers_part.py",
+        "features/encoders/transformers_{modality}.py",
+    ),
 }
 _COMMIT_SECONDS = 5.0
 
@@ -144,6 +154,7 @@ def _inputs(
         root=root,
         batch_size=settings.batch_size,
         max_pixels=max_pixels,
+        views=encoder.views,
         corruption=corruption,
     )
 
@@ -156,6 +167,8 @@ def _encoder_identity(
     settings = encoder.model_dump(include={"kind", "modality", "max_tokens", "prefix"})
     if encoder.modality == "image":
         settings = encoder.model_dump(include={"kind", "modality", "image_size"})
+    # Only where they differ from the default, so that features which are the same stay those they were.
+    settings |= encoder.model_dump(include={"train_from", "views"}, exclude_defaults=True)
     identity = {
         "settings": settings,
         "files": {name: file["sha256"] for name, file in files.items() if name != "licence.json"},
@@ -171,8 +184,8 @@ def _encoder_identity(
 
 
 def _code_hash(encoder: Encoder) -> str:
-    own = _CODE_OF[encoder.kind].format(modality=encoder.modality)
-    return source_hash(_PACKAGE / name for name in (*_CODE, own))
+    own = (name.format(modality=encoder.modality) for name in _CODE_OF[encoder.kind])
+    return source_hash(_PACKAGE / name for name in (*_CODE, *own))
 
 
 def _rows_key(inputs: Inputs) -> str:

@@ -1,4 +1,4 @@
-"""What a frozen encoder is run over: the pairs' images or captions, each with its hash, cut into batches."""
+"""What an encoder is run over: the pairs' images or captions, each with its hash, cut into batches."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float16, Float32, Int32, Int64, UInt8
+import torch
+from jaxtyping import Bool, Float16, Float32, Int32, Int64, Shaped, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,6 +19,7 @@ from relalign.data.corruption import corrupt_caption, corrupt_image, vocabulary_
 from relalign.data.images import load_image
 from relalign.errors import RelalignError
 from relalign.features.encoders.base import Encoded, ImageEncoder, TextEncoder
+from relalign.features.views import of_view, view_of
 from relalign.settings.corruption import Corruption
 
 
@@ -29,30 +31,41 @@ class Shape:
     width: int
     pooled_width: int
     summary_width: int
+    dtype: type[np.generic] = np.float16
+    has_content: bool = False
 
     @classmethod
-    def of(cls, encoded: Encoded, *, tokens: int) -> "Shape":
+    def of(cls, encoded: Encoded, *, tokens: int, has_content: bool = False) -> "Shape":
         """The shape of what an encoder gave, for rows of at most `tokens` tokens."""
-        return cls(tokens, encoded.tokens.shape[2], encoded.pooled.shape[1], encoded.summary.shape[1])
+        widths = encoded.tokens.shape[2], encoded.pooled.shape[1], encoded.summary.shape[1]
+        return cls(tokens, *widths, _stored(encoded.tokens[:0]).dtype.type, has_content)
 
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Features of some rows, ready to be stored; rows shorter than `tokens` end in zeros."""
+    """Features of some rows, ready to be stored; rows shorter than `tokens` end in zeros.
+
+    `content` is stored for captions that keep all their tokens (`relalign.features.store`).
+    """
 
     rows: Int64[np.ndarray, " n"]
-    tokens: Float16[np.ndarray, "n tokens width"]
+    tokens: Shaped[np.ndarray, "n tokens width"]
     lengths: Int32[np.ndarray, " n"]
     pooled: Float32[np.ndarray, "n pooled_width"]
     summary: Float16[np.ndarray, "n summary_width"]
+    content: Bool[np.ndarray, "n tokens"] | None = None
 
 
 @runtime_checkable
 class Inputs(Protocol):
-    """Rows in ascending order of id; rows of equal `hashes` (`relalign.features.store`) have equal features."""
+    """Rows in ascending order of id; rows of equal `hashes` (`relalign.features.store`) have equal features.
+
+    Each id has `views` rows, one after the other.
+    """
 
     ids: NDArray[np.int64]
     hashes: NDArray[np.uint8]
+    views: int
 
     def shape(self) -> Shape:
         """The shape of each row of features (runs the encoder once)."""
@@ -75,19 +88,20 @@ class ImageInputs:
         root: Path,
         batch_size: int,
         max_pixels: int,
+        views: int = 1,
         corruption: Corruption | None = None,
     ) -> None:
         images = pairs.drop_duplicates("image_id").sort_values("image_id")
         self.ids = images["image_id"].to_numpy(dtype=np.int64)
         self.paths = [root / path for path in images["image_path"]]
         self.encoder, self.batch_size, self.max_pixels = encoder, batch_size, max_pixels
-        self.corruption = corruption
+        self.corruption, self.views = corruption, views
         with ThreadPoolExecutor() as pool:
             digests: Iterable[bytes] = pool.map(_hash_file, self.paths)
         if corruption is not None:  # two copies of one file are corrupted each in its own way
             named = zip(digests, self.ids, strict=True)
             digests = (hashlib.sha256(digest + image.tobytes()).digest() for digest, image in named)
-        self.hashes = _stack_hashes(digests)
+        self.hashes = _stack_hashes(of_view(digest, view) for digest in digests for view in range(views))
 
     def shape(self) -> Shape:
         """The shape of each row of features, from one grey image."""
@@ -105,11 +119,14 @@ class ImageInputs:
         encoded = self.encoder.encode(np.stack(prepared)[np.arange(len(batch)) % real])
         lengths = np.full(real, encoded.tokens.shape[1], dtype=np.int32)
         pooled, summary = encoded.pooled[:real].numpy(), _half(encoded.summary[:real])
-        return EncodedRows(batch[:real], _half(encoded.tokens[:real]), lengths, pooled, summary)
+        return EncodedRows(batch[:real], _stored(encoded.tokens[:real]), lengths, pooled, summary)
 
     def _image(self, row: np.int64) -> Image.Image:
-        image = load_image(self.paths[row], self.max_pixels)
-        return corrupt_image(image, self.corruption, int(self.ids[row])) if self.corruption else image
+        place, view = divmod(int(row), self.views)
+        image = load_image(self.paths[place], self.max_pixels)
+        if self.corruption:
+            image = corrupt_image(image, self.corruption, int(self.ids[place]))
+        return view_of(image, view, self.hashes[place * self.views])
 
 
 class CaptionInputs:
@@ -131,14 +148,16 @@ class CaptionInputs:
             texts = [corrupt_caption(text, corruption, caption, words) for text, caption in named]
         self.hashes = _stack_hashes(hashlib.sha256(text.encode()).digest() for text in texts)
         self.encoder, self.batch_size = encoder, batch_size
+        self.views = 1
         self.tokenised = encoder.tokenise(texts)
-        self.longest = max(int(caption.content.sum()) for caption in self.tokenised)
+        kept = (len(one.numbers) if encoder.keeps_all else int(one.content.sum()) for one in self.tokenised)
+        self.longest = max(kept)
 
     def shape(self) -> Shape:
         """The shape of each row of features; `tokens` is the length of the longest caption."""
         first = self.tokenised[0]
         encoded = self.encoder.encode(first.numbers[np.newaxis], first.content[np.newaxis])
-        return Shape.of(encoded, tokens=self.longest)
+        return Shape.of(encoded, tokens=self.longest, has_content=self.encoder.keeps_all)
 
     def batches(self, todo: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], int]]:
         """Captions by length, and then by id."""
@@ -147,18 +166,21 @@ class CaptionInputs:
         return list(chain.from_iterable(full_batches(group, self.batch_size) for group in groups))
 
     def encode(self, batch: NDArray[np.int64], real: int) -> EncodedRows:
-        """Encode a batch of captions and keep what belongs to their words."""
+        """Encode a batch of captions and keep what belongs to their words, or all for an encoder that is cut."""
         captions = [self.tokenised[row] for row in batch]
         numbers, words = (np.stack([getattr(one, name) for one in captions]) for name in ("numbers", "content"))
         encoded = self.encoder.encode(numbers, words)
-        hidden = _half(encoded.tokens)
-        content = words[:real]
-        lengths = content.sum(1).astype(np.int32)
-        tokens = np.zeros((real, self.longest, hidden.shape[2]), dtype=np.float16)
-        for index, kept in enumerate(content):
-            tokens[index, : lengths[index]] = hidden[index, kept]
         pooled, summary = encoded.pooled[:real].numpy(), _half(encoded.summary[:real])
-        return EncodedRows(batch[:real], tokens, lengths, pooled, summary)
+        hidden, content = _stored(encoded.tokens), words[:real]
+        keep = np.ones_like(content) if self.encoder.keeps_all else content
+        lengths = keep.sum(1).astype(np.int32)
+        tokens = np.zeros((real, self.longest, hidden.shape[2]), dtype=hidden.dtype)
+        for index, kept in enumerate(keep):
+            tokens[index, : lengths[index]] = hidden[index, kept]
+        if not self.encoder.keeps_all:
+            return EncodedRows(batch[:real], tokens, lengths, pooled, summary)
+        content = np.pad(content, ((0, 0), (0, self.longest - content.shape[1])))
+        return EncodedRows(batch[:real], tokens, lengths, pooled, summary, content)
 
 
 def full_batches(rows: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[np.int64], int]]:
@@ -176,6 +198,13 @@ def _half(values: Any) -> NDArray[np.float16]:
     """Float16, saturated instead of overflowing to infinity."""
     largest = float(np.finfo(np.float16).max)
     return values.clamp(-largest, largest).half().numpy()  # type: ignore[no-any-return]
+
+
+def _stored(tokens: Any) -> NDArray[Any]:
+    """Features in float16; token numbers and pixels as they are, in as few bytes as hold them."""
+    if tokens.is_floating_point():
+        return _half(tokens)
+    return tokens.numpy() if tokens.dtype == torch.uint8 else tokens.numpy().astype(np.int32)  # type: ignore[no-any-return]
 
 
 def _hash_file(path: Path) -> bytes:

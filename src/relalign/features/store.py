@@ -1,4 +1,4 @@
-"""Reading cached features: memory-mapped arrays of one frozen encoder over one dataset, addressed by id.
+"""Reading cached features: memory-mapped arrays of one encoder over one dataset, addressed by id.
 
 A store is a published folder (see `relalign.system.artifacts`) of
 
@@ -11,6 +11,11 @@ A store is a published folder (see `relalign.system.artifacts`) of
 | `ids.npy` | (rows,) | int64 | image or caption ids, strictly ascending |
 | `inputs.npy` | (rows, 32) | uint8 | sha256 of the image file's or the caption's bytes |
 
+Of an encoder that trains from a cut on, `tokens.npy` holds the activations at the cut: float16, or pixels (uint8)
+or token numbers (int32) where all of it trains. Captions then keep all their tokens, and `content.npy` (rows,
+tokens) says which are words. Images may have several views, and each then so many rows, one after the other, but
+one place in `ids.npy`.
+
 With a corruption the caption is the corrupted one; for an image it is the sha256 of the file's sha256 and the id.
 """
 
@@ -19,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int, Int32, Int64, UInt8
-from numpy.typing import ArrayLike
+from jaxtyping import Bool, Float16, Float32, Int, Int32, Int64, Shaped, UInt8
+from numpy.typing import ArrayLike, NDArray
 
 from relalign.errors import RelalignError
 from relalign.system.artifacts import read_manifest
@@ -32,7 +37,7 @@ _ARRAYS = ("ids", "tokens", "lengths", "pooled", "summary", "inputs")
 class FeatureRows:
     """Some rows of a store, in the order asked for; `tokens[i, lengths[i]:]` is zero."""
 
-    tokens: Float16[np.ndarray, "n tokens width"]
+    tokens: Shaped[np.ndarray, "n tokens width"]
     lengths: Int32[np.ndarray, " n"]
     pooled: Float32[np.ndarray, "n pooled_width"]
     summary: Float16[np.ndarray, "n summary_width"]
@@ -48,12 +53,14 @@ class FeatureStore:
     """
 
     folder: Path
-    ids: Int64[np.ndarray, " rows"]
-    tokens: Float16[np.ndarray, "rows tokens width"]
+    ids: Int64[np.ndarray, " each_once"]
+    tokens: Shaped[np.ndarray, "rows tokens width"]
     lengths: Int32[np.ndarray, " rows"]
     pooled: Float32[np.ndarray, "rows pooled_width"]
     summary: Float16[np.ndarray, "rows summary_width"]
     inputs: UInt8[np.ndarray, "rows 32"]
+    content: Bool[np.ndarray, "rows tokens"] | None
+    train_from: str | None
 
     @classmethod
     def open(cls, folder: Path, *, expect_ids: ArrayLike | None = None, verify: bool = False) -> "FeatureStore":
@@ -67,8 +74,9 @@ class FeatureStore:
         Raises:
             RelalignError: missing, truncated or altered files; ids not ascending, or not those expected.
         """
-        read_manifest(folder, verify=verify)
-        store = cls(folder, **_load(folder))
+        made = read_manifest(folder, verify=verify).get("parameters") or {}
+        train_from = made.get("encoder", {}).get("settings", {}).get("train_from")
+        store = cls(folder, **_load(folder), train_from=train_from)
         if not np.all(np.diff(store.ids) > 0):
             raise RelalignError(f"{folder}/ids.npy is not strictly ascending. Delete {folder} and run again.")
         if expect_ids is not None:
@@ -91,6 +99,11 @@ class FeatureStore:
         return int(self.summary.shape[1])
 
     @property
+    def views(self) -> int:
+        """How many versions of each row there are, one after the other."""
+        return len(self.tokens) // max(len(self.ids), 1)
+
+    @property
     def tokens_per_row(self) -> int:
         """The most tokens a row has."""
         return int(self.tokens.shape[1])
@@ -99,7 +112,7 @@ class FeatureStore:
         return len(self.ids)
 
     def rows(self, ids: ArrayLike) -> Int[np.ndarray, " n"]:
-        """Where each id stands. Raises `RelalignError` naming the ids that the store does not have.
+        """Where each id stands (its first view). Raises `RelalignError` naming the ids that the store has not.
 
         With `store.ids == [3, 7, 9]`, `store.rows([9, 3, 3])` is `[2, 0, 0]`.
         """
@@ -113,7 +126,7 @@ class FeatureStore:
                 f"{self.folder} has no features of id {_some(np.unique(wanted[~present]))}. "
                 "Run the features stage again."
             )
-        return found
+        return found * self.views
 
     def read(self, rows: ArrayLike) -> FeatureRows:
         """Copy rows (positions, not ids) into memory, in the order given."""
@@ -131,12 +144,19 @@ class FeatureStore:
 
 def _load(folder: Path) -> dict[str, Any]:
     try:
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: _mapped(folder, name) for name in _ARRAYS}
+        arrays["content"] = _mapped(folder, "content") if (folder / "content.npy").exists() else None
     except (OSError, ValueError) as error:
         raise RelalignError(f"{folder} is no feature store: {error}. Delete it and run again.") from error
-    if len({len(array) for array in arrays.values()}) != 1:
+    lengths = {len(array) for name, array in arrays.items() if array is not None and name != "ids"}
+    ids = len(arrays["ids"])
+    if len(lengths) != 1 or max(lengths) < ids or max(lengths) % max(ids, 1):
         raise RelalignError(f"{folder}: its arrays differ in their number of rows. Delete it and run again.")
     return arrays
+
+
+def _mapped(folder: Path, name: str) -> NDArray[Any]:
+    return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
 
 def _some(ids: Int64[np.ndarray, " n"]) -> str:

@@ -16,13 +16,15 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from relalign.features.batches import Features, SplitData
+from relalign.features.batches import SplitData
+from relalign.features.table import Features
 from relalign.model.backbone import Backbone, Side, Widths
 from relalign.settings.backbone import Backbone as BackboneSettings
 from relalign.settings.methods.cca import Cca
 
 _SMALLEST_DEVIATION = 1e-5
 START_NORM = 8.0
+TRAINED_DEVIATION = 0.2  # of the median
 
 
 class LinearEmbedder(nn.Module):
@@ -75,6 +77,8 @@ def start_from_cca(backbone: Backbone, data: SplitData, settings: BackboneSettin
         mean, deviation, directions = (part.to(device) for part in vars(side).values())
         scale = (((features.summary - mean) / deviation) @ directions).norm(dim=1).mean() / START_NORM
         tower.start_at(mean, deviation, directions / scale)
+        if features.table.below_cut:
+            tower.widen_deviations(TRAINED_DEVIATION)
 
 
 def fit_cca(data: SplitData, settings: Cca, *, widths: Widths) -> LinearEmbedder:

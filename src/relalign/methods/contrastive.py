@@ -7,7 +7,7 @@ loss = ITC(image, text) + w * ITM(fusion of pairs and of their hard negatives)
 import torch
 
 from relalign.features.batches import Batch
-from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.methods.method import Terms, TrainedMethod, contrastive_term, encode_texts, matching_term
 from relalign.model.backbone import Backbone, Widths
 from relalign.settings.methods.contrastive import Contrastive
 
@@ -21,11 +21,11 @@ class ContrastiveMethod(TrainedMethod):
 
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
         """ITC + w * ITM."""
-        image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
-        terms = {"contrastive": contrastive_term(self.backbone, image, text, batch)}
+        image, texts = self.backbone.encode_image(batch.image), encode_texts(self.backbone, batch)
+        terms = {"contrastive": contrastive_term(self.backbone, image, texts, batch)}
         if self.settings.matching_weight > 0:
             matching, _ = matching_term(
-                self.backbone, image, text, batch, pairs=self.settings.matching_pairs, generator=generator
+                self.backbone, image, texts[0], batch, pairs=self.settings.matching_pairs, generator=generator
             )
             terms["matching"] = self.settings.matching_weight * matching
         return terms

@@ -37,7 +37,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from relalign.features.batches import Batch
-from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.methods.method import Terms, TrainedMethod, contrastive_term, encode_texts, matching_term
 from relalign.model.backbone import Backbone, Fused, Side, Widths
 from relalign.objectives.consistency import band_regulariser, nt_xent_loss
 from relalign.objectives.meta import meta_step
@@ -48,14 +48,15 @@ _FAST = {
     "all": (
         "backbone.image.",
         "backbone.text.",
+        "backbone.encoders.",
         "backbone.to_fusion.",
         "backbone.product_to_fusion.",
         "backbone.modality",
         "backbone.fusion",
     ),
-    "towers": ("backbone.image.", "backbone.text."),
-    "image": ("backbone.image.",),
-    "text": ("backbone.text.",),
+    "towers": ("backbone.image.", "backbone.text.", "backbone.encoders."),
+    "image": ("backbone.image.", "backbone.encoders.image."),
+    "text": ("backbone.text.", "backbone.encoders.text."),
 }
 
 
@@ -77,9 +78,9 @@ class CovlrMethod(TrainedMethod):
         order = self.settings.meta_order
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         if order == "none":
-            image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
-            cross_modal, fused = self._cross_modal(batch, image, text, generator)
-            return cross_modal | self._intra_modal(batch, image, text, fused, seed)
+            image, texts = self.backbone.encode_image(batch.image), encode_texts(self.backbone, batch)
+            cross_modal, fused = self._cross_modal(batch, image, texts, generator)
+            return cross_modal | self._intra_modal(batch, image, texts[0], fused, seed)
 
         tasks: dict[str, Callable[[CovlrMethod], Tensor]] = {
             "cross_modal": lambda model: model._cross_modal_task(batch, generator),
@@ -116,8 +117,8 @@ class CovlrMethod(TrainedMethod):
         return name.startswith(_FAST[self.settings.fast])
 
     def _cross_modal_task(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
-        return _total(self._cross_modal(batch, image, text, generator)[0])
+        image, texts = self.backbone.encode_image(batch.image), encode_texts(self.backbone, batch)
+        return _total(self._cross_modal(batch, image, texts, generator)[0])
 
     def _intra_modal_task(self, batch: Batch, seed: int) -> Tensor:
         # Both towers in the same order as in the other task: dropout then drops the same units of both.
@@ -134,10 +135,10 @@ class CovlrMethod(TrainedMethod):
         return self.backbone.fuse(image.take(rows), text.take(rows))
 
     def _cross_modal(
-        self, batch: Batch, image: Side, text: Side, generator: torch.Generator
+        self, batch: Batch, image: Side, texts: list[Side], generator: torch.Generator
     ) -> tuple[Terms, Fused | None]:
-        settings = self.settings
-        terms = {"contrastive": contrastive_term(self.backbone, image, text, batch)}
+        settings, text = self.settings, texts[0]
+        terms = {"contrastive": contrastive_term(self.backbone, image, texts, batch)}
         if settings.matching_weight == 0:
             return terms, self._fuse_first(image, text) if self._needs_fused else None
         matching, fused = matching_term(

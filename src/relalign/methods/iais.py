@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from relalign.features.batches import Batch
-from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.methods.method import Terms, TrainedMethod, contrastive_term, encode_texts, matching_term
 from relalign.model.backbone import AttentionBlocks, Backbone, Fused, Side, Widths
 from relalign.objectives.annealing import annealed_weight
 from relalign.objectives.attention_alignment import Anchor, distributed, singular, soft
@@ -50,7 +50,8 @@ class IaisMethod(TrainedMethod):
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
         """ITC + w * TASK + annealed IAIS."""
         settings = self.settings
-        image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
+        image, texts = self.backbone.encode_image(batch.image), encode_texts(self.backbone, batch)
+        text = texts[0]
         if settings.task == "matching":
             task, fused = matching_term(
                 self.backbone,
@@ -66,7 +67,7 @@ class IaisMethod(TrainedMethod):
         assert fused.attention is not None  # noqa: S101 (for the type checker)
         weight = settings.lambda_iais * annealed_weight(progress, settings.annealing)
         return {
-            "contrastive": contrastive_term(self.backbone, image, text, batch),
+            "contrastive": contrastive_term(self.backbone, image, texts, batch),
             settings.task: settings.task_weight * task,
             "alignment": weight * self.alignment(fused.attention),
         }

@@ -1,6 +1,7 @@
 """What the training loop asks of a method, and the two terms nearly all of them share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -45,9 +46,19 @@ class TrainedMethod(nn.Module, ABC):
         return {"temperature": self.backbone.temperature.item()}
 
 
-def contrastive_term(backbone: Backbone, image: Side, text: Side, batch: Batch) -> Float[Tensor, ""]:
-    """Image-text contrastive loss (ITC) of a batch at the backbone's learnable temperature."""
-    return contrastive_loss(image.embedding, text.embedding, temperature=backbone.temperature, ids=batch.image_ids)
+def encode_texts(backbone: Backbone, batch: Batch) -> list[Side]:
+    """The captions of a step (`training.captions_per_step`), of which the first is in all terms of a method."""
+    return [backbone.encode_text(text) for text in batch.texts]
+
+
+def contrastive_term(backbone: Backbone, image: Side, texts: Sequence[Side], batch: Batch) -> Float[Tensor, ""]:
+    """Image-text contrastive loss (ITC) of a batch at the learnable temperature: the mean over the given
+    captions of each image."""
+    losses = [
+        contrastive_loss(image.embedding, text.embedding, temperature=backbone.temperature, ids=batch.image_ids)
+        for text in texts
+    ]
+    return torch.stack(losses).mean()
 
 
 def matching_term(

@@ -1,8 +1,10 @@
 """Saving and loading a trained model: `model.safetensors` and the `config.json` that rebuilds it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from relalign.features.encoders.trained import TrainedEncoder, rebuild_trained
 from relalign.methods import TRAINED
 from relalign.methods.cca import LinearEmbedder, embedder_width
 from relalign.methods.method import TrainedMethod
@@ -22,17 +25,30 @@ from relalign.system.artifacts import pretty_json, read_manifest
 Embedder = Backbone | LinearEmbedder
 
 
-def build_method(settings: Any, backbone: BackboneSettings, widths: Widths, *, seed: int) -> TrainedMethod:
-    """A freshly initialised method; equal seeds give equal weights, and the global generator is left alone."""
+def build_method(
+    settings: Any,
+    backbone: BackboneSettings,
+    widths: Widths,
+    *,
+    seed: int,
+    encoders: Mapping[str, TrainedEncoder] = MappingProxyType({}),
+) -> TrainedMethod:
+    """A freshly initialised method over encoders as they are; equal seeds give equal weights, and the global
+    generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TRAINED[settings.algorithm](
-            Backbone(backbone, widths, temperature=settings.temperature), settings, widths=widths
-        )
+        model = Backbone(backbone, widths, temperature=settings.temperature, encoders=encoders)
+        return TRAINED[settings.algorithm](model, settings, widths=widths)
 
 
 def save_model(
-    draft: Path, module: nn.Module, *, settings: Any, backbone: BackboneSettings, widths: Widths
+    draft: Path,
+    module: nn.Module,
+    *,
+    settings: Any,
+    backbone: BackboneSettings,
+    widths: Widths,
+    encoders: Mapping[str, TrainedEncoder] = MappingProxyType({}),
 ) -> None:
     """Write the two files into a folder that is being published."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
@@ -41,6 +57,7 @@ def save_model(
         "settings": settings.model_dump(mode="json"),
         "backbone": backbone.model_dump(mode="json"),
         "widths": asdict(widths),
+        "encoders": {side: encoder.description for side, encoder in encoders.items()},
     }
     (draft / "config.json").write_text(pretty_json(config))
 
@@ -56,7 +73,8 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> Embedder:
         embedder: Embedder = LinearEmbedder(widths, embedder_width(widths, settings))
         embedder.load_state_dict(state)
     else:
-        method = build_method(settings, BackboneSettings(**config["backbone"]), widths, seed=0)
+        encoders = {side: rebuild_trained(description) for side, description in config["encoders"].items()}
+        method = build_method(settings, BackboneSettings(**config["backbone"]), widths, seed=0, encoders=encoders)
         method.load_state_dict(state)
         embedder = method.backbone
     return embedder.eval().to(device or torch.device("cpu"))

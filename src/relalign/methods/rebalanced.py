@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from relalign.features.batches import Batch
-from relalign.methods.method import Terms, TrainedMethod, contrastive_term, matching_term
+from relalign.methods.method import Terms, TrainedMethod, contrastive_term, encode_texts, matching_term
 from relalign.model.backbone import Backbone, Fused, Side, Widths, clamp_log_temperature
 from relalign.objectives.contrastive import one_way_contrastive_loss
 from relalign.objectives.distillation import StructureLoss, relation_structure_loss
@@ -82,12 +82,13 @@ class RebalancedMethod(TrainedMethod):
     def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
         """The first two terms in stage 1, all seven in stage 2."""
         settings = self.settings
-        image, text = self.backbone.encode_image(batch.image), self.backbone.encode_text(batch.text)
+        image, texts = self.backbone.encode_image(batch.image), encode_texts(self.backbone, batch)
+        text = texts[0]
         matching, fused = matching_term(
             self.backbone, image, text, batch, pairs=settings.matching_pairs, generator=generator
         )
         terms = {
-            "contrastive": settings.contrastive_weight * contrastive_term(self.backbone, image, text, batch),
+            "contrastive": settings.contrastive_weight * contrastive_term(self.backbone, image, texts, batch),
             "matching": settings.matching_weight * matching,
         }
         if progress < settings.stage_one:

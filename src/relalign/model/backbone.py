@@ -1,5 +1,8 @@
-"""The one model that every trained method shares: two towers over frozen features and a fusion encoder.
+"""The one model that every trained method shares: two encoders, cut where training begins, two towers over what
+they give, and a fusion encoder.
 
+    activations at the cut --> trained layers --> tokens and summary of an image, and of a text; as cached, if all
+                                                  of an encoder is frozen
     image summary --> tower --> image embedding (unit norm) --\\
                                                                 > cosine: first-stage retrieval
     text summary  --> tower --> text embedding  (unit norm) --/
@@ -14,8 +17,9 @@ does to fused vectors reaches the embeddings, as in the papers' end-to-end model
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -23,7 +27,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from relalign.features.batches import Features
+from relalign.features.encoders.trained import TrainedEncoder
+from relalign.features.table import Features
 from relalign.model.dropout import Dropout
 from relalign.objectives.similarity import at_least_float32
 from relalign.settings.backbone import Backbone as BackboneSettings
@@ -32,7 +37,7 @@ from relalign.settings.section import TEMPERATURES
 
 @dataclass(frozen=True)
 class Widths:
-    """The widths of the frozen encoders' outputs."""
+    """The widths of the encoders' outputs."""
 
     image_tokens: int
     image_pooled: int
@@ -83,7 +88,7 @@ class FusionTokens:
 
 @dataclass(frozen=True)
 class Side:
-    """One tower's output: unit-norm embeddings beside the frozen features that the fusion encoder starts from.
+    """One tower's output: unit-norm embeddings beside the features that the fusion encoder starts from.
 
     `projected` is filled by `Backbone.project_image` and `project_text` for rows that are fused more than once.
     """
@@ -125,7 +130,7 @@ class Fused:
 
 
 class Tower(nn.Module):
-    """Frozen summary of one modality -> unit-norm embedding; its frozen tokens travel along for fusion."""
+    """Summary of one modality -> unit-norm embedding; its tokens travel along for fusion."""
 
     mean: Tensor
     deviation: Tensor
@@ -161,6 +166,17 @@ class Tower(nn.Module):
         self.linear.weight.zero_()
         self.linear.bias.zero_()
         self.linear.weight[: linear_map.shape[1]] = linear_map.T
+
+    @torch.no_grad()
+    def widen_deviations(self, share: float) -> None:
+        """Raise deviations below `share` of their median to that, and the linear path's weights with them.
+
+        The map stays as it is; but a dimension that hardly varied at the start does not swamp all others once its
+        encoder trains.
+        """
+        widened = self.deviation.clamp(min=share * float(self.deviation.median()))
+        self.linear.weight *= widened / self.deviation
+        self.deviation.copy_(widened)
 
 
 def clamp_log_temperature(log_temperature: Float[Tensor, ""]) -> None:
@@ -285,7 +301,14 @@ class Backbone(nn.Module):
 
     fusion_share: Tensor
 
-    def __init__(self, settings: BackboneSettings, widths: Widths, *, temperature: float) -> None:
+    def __init__(
+        self,
+        settings: BackboneSettings,
+        widths: Widths,
+        *,
+        temperature: float,
+        encoders: Mapping[str, TrainedEncoder] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         self.fused_gradient = settings.fused_gradient
         self.image = Tower(widths.image_summary, settings)
@@ -311,6 +334,7 @@ class Backbone(nn.Module):
         self.register_buffer("fusion_share", torch.tensor(1.0), persistent=False)
         self.matching_offset = nn.Parameter(torch.tensor(0.5))  # the cosine at which a pair is as likely as not
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
+        self.encoders = nn.ModuleDict(dict(encoders))  # last, so that what is drawn before does not depend on it
 
     def started_parameters(self) -> Iterator[nn.Parameter]:
         """The weights that start at the CCA solution, where all others start at random or at nothing."""
@@ -332,13 +356,21 @@ class Backbone(nn.Module):
 
     def encode_image(self, features: Features) -> Side:
         """Embed images."""
-        side: Side = self.image(features)
+        side: Side = self.image(self.finished("image", features))
         return side
 
     def encode_text(self, features: Features) -> Side:
         """Embed captions."""
-        side: Side = self.text(features)
+        side: Side = self.text(self.finished("text", features))
         return side
+
+    def finished(self, side: str, features: Features) -> Features:
+        """Features from below the cut as the trained layers of the encoder of that side make them; others as they
+        are."""
+        if not features.table.below_cut:
+            return features
+        finished: Features = self.encoders[side](features)
+        return finished
 
     def project_image(self, side: Side) -> Side:
         """Project the tokens once for rows that are about to be fused several times."""

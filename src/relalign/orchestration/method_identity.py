@@ -19,7 +19,13 @@ PACKAGE = Path(__file__).parents[1]
 CODE = (
     "data/pairs.py",
     "features/batches.py",
+    "features/encoders/base.py",
+    "features/encoders/efficientnet_lite.py",
+    "features/encoders/part.py",
+    "features/encoders/trained.py",
+    "features/encoders/transformers_part.py",
     "features/store.py",
+    "features/table.py",
     "methods/cca.py",  # where all others start
     "methods/method.py",
     "methods/model_files.py",
@@ -41,6 +47,7 @@ def method_identity(params: Params, method: str) -> dict[str, Any]:
         "settings": settings.model_dump(mode="json"),
         "backbone": params.backbone.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        "encoders": {name: params.encoder[name].model_dump(mode="json") for _, name in params.encoders},
         "rotate_validation": params.datasets[params.dataset].rotate_validation,
         "code": _code_hash(settings.algorithm),
     }

@@ -1,4 +1,4 @@
-"""The sections `encoder`, `encoders` and `features`: the frozen encoders and how they are run."""
+"""The sections `encoder`, `encoders` and `features`: the encoders, where they are cut, and how they are run."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from relalign.settings.section import Count, Device, Name, NonNegativeCount, Sec
 
 
 class Encoder(Section):
-    """A frozen encoder: packaged EfficientNet-Lite0, or any `transformers` model by hub name or folder."""
+    """An encoder: packaged EfficientNet-Lite0, or any `transformers` model by hub name or folder."""
 
     kind: Literal["efficientnet_lite0", "transformers"]
     """Who reads the weights."""
@@ -27,6 +27,20 @@ class Encoder(Section):
     """Put before every caption, for encoders that were trained so."""
     image_size: Annotated[int, Field(ge=32, multiple_of=32)] = 224
     """Of EfficientNet, which takes any size; other encoders bring their own. Unit: pixels."""
+
+    train_from: str | None = None
+    """The layer from which on the encoder trains; what lies below is cached. None: nothing trains. `input`: all of
+    it. `layer.3` (transformers; from 0), `blocks.13` or `head` (EfficientNet-Lite0); a wrong name is an error that
+    lists the others."""
+    views: Count = 1
+    """How many versions of each image are cached, of which a step draws one: as it is, mirrored, then crops. Unit:
+    versions."""
+
+    @model_validator(mode="after")
+    def _views_are_of_images(self) -> "Encoder":
+        if self.views > 1 and self.modality != "image":
+            raise ValueError("views: captions have one; only an encoder of images has more")
+        return self
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> "Encoder":

@@ -10,6 +10,7 @@ from relalign.settings.section import (
     Device,
     Fraction,
     NonNegative,
+    NonNegativeCount,
     Positive,
     Precision,
     Section,
@@ -30,11 +31,21 @@ class Training(Section):
     batch_size: Annotated[int, Field(ge=2)] = 1024
     """Of an update. Unit: image-caption pairs."""
     caption_mixing: Annotated[float, Field(ge=0, le=0.5)] = 0.5
-    """How far a caption's vectors may move towards another caption of its image. Unit: fraction."""
+    """How far a caption's vectors may move towards another caption of its image; without effect on a text encoder
+    that trains. Unit: fraction."""
+    captions_per_step: Count = 1
+    """How many captions of each image a step contrasts it with. Unit: captions."""
+    encode_rows: NonNegativeCount = 0
+    """Of a batch, how many rows go through the trained layers of an encoder at once; only their outputs are kept,
+    and computed again for the gradient. 0: all, once. Unit: rows. Source: GradCache (arXiv 2101.06983)."""
     learning_rate: Positive = 1e-3
     """Of the weights, at its peak."""
     fresh_learning_rate: Positive | None = None
     """Of the weights that start at random, where the towers' linear maps start at CCA; none: `learning_rate`."""
+    encoder_learning_rate: Positive = 2e-4
+    """Of the last trained layer of an encoder, at its peak."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of the rate of the layer above it that a trained layer has. Unit: fraction. Source: ELECTRA, BEiT."""
     scalar_learning_rate: Positive = 0.01
     """Of temperatures and teacher mixes, at its peak."""
     warmup: Fraction = 0.1

@@ -8,6 +8,7 @@ search is run again. `make search` makes the record anew.
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,6 +19,11 @@ from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.settings import Changes, Study, changed
 from relalign.system.artifacts import canonical_json
 
+# Keys that came after searches had been made: at their defaults they change nothing, and are left out.
+ADDED_LATER = {
+    "encoder": {"train_from", "views"},
+    "training": {"captions_per_step", "encode_rows", "encoder_learning_rate", "layer_decay"},
+}
 WHERE_IT_RUNS = {"device", "threads", "checkpoint_seconds"}  # training's settings that no trial depends on
 
 
@@ -75,15 +81,25 @@ def fingerprint(params: Params, study: Study, dataset: str) -> str:
     sections = [
         study.search,
         params.validate_,
-        *(params.encoder[name] for name in (params.encoders.image, params.encoders.text)),
         *(part for one in made_with for part in (one.method, one.backbone)),
     ]
     content = [section.model_dump(mode="json") for section in sections]
-    content.insert(1, data)
+    content[1:1] = [data]
+    content[3:3] = [
+        _known_then(params.encoder[name], ADDED_LATER["encoder"])
+        for name in (params.encoders.image, params.encoders.text)
+    ]
     content += [
-        one.training.model_dump(mode="json", exclude=WHERE_IT_RUNS, exclude_none=True) for one in made_with
+        _known_then(one.training, ADDED_LATER["training"], exclude=WHERE_IT_RUNS, exclude_none=True)
+        for one in made_with
     ]
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def _known_then(section: Section, later: set[str], **asked: Any) -> dict[str, Any]:
+    content = section.model_dump(mode="json", **asked)
+    unchanged = later & {*content} - {*section.model_dump(exclude_defaults=True)}
+    return {key: value for key, value in content.items() if key not in unchanged}
 
 
 def best(scores: list[float]) -> int:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import cos, pi
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from relalign.errors import RelalignError
 from relalign.features.batches import Batch, SplitData
+from relalign.features.encoders.trained import TrainedEncoder
 from relalign.methods.method import TrainedMethod
 from relalign.methods.model_files import Embedder
 from relalign.metrics.isd import attention_distance
@@ -27,6 +28,7 @@ from relalign.metrics.recall import recall
 from relalign.model.backbone import Backbone
 from relalign.model.precision import in_precision
 from relalign.retrieval.embeddings import embed
+from relalign.retrieval.finished import finished
 from relalign.settings.training import Training
 from relalign.system.timer import Every
 from relalign.training.checkpoint import (
@@ -124,6 +126,7 @@ def validation_metrics(embedder: Embedder, validation: SplitData) -> Row:
 
     `val/rsum` is what selection and stopping use.
     """
+    validation = finished(embedder, validation)
     image, text = embed(embedder, validation)
     report = recall(image, text, validation.image_of_caption.numpy(force=True))
     return {
@@ -168,17 +171,28 @@ def _groups(method: TrainedMethod, settings: Training) -> list[Group]:
     temperature or a teacher mix would stay where it started; and a rate at which layers learn that start at random
     soon takes those away from a good start that have one.
     """
-    started = set(method.backbone.started_parameters())
+    rates = dict.fromkeys(method.backbone.started_parameters(), settings.learning_rate)
+    for encoder in method.backbone.encoders.values():
+        rates |= encoder_rates(cast(TrainedEncoder, encoder), settings)
     fresh = settings.fresh_learning_rate or settings.learning_rate
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in method.parameters():
-        rate = settings.learning_rate if parameter in started else fresh
+        rate = rates.get(parameter, fresh)
         key = (
             settings.scalar_learning_rate if parameter.ndim == 0 else rate,
             settings.weight_decay if parameter.ndim >= 2 else 0.0,
         )
         groups.setdefault(key, []).append(parameter)
     return [Group(members, peak, decay) for (peak, decay), members in groups.items()]
+
+
+def encoder_rates(encoder: TrainedEncoder, settings: Training) -> dict[nn.Parameter, float]:
+    """The peak of each weight of an encoder: `encoder_learning_rate` for the last layer's and for what is in no
+    layer; each layer below has `layer_decay` of the one above it."""
+    rates = dict.fromkeys(encoder.parameters(), settings.encoder_learning_rate)
+    for below, layer in enumerate(reversed(encoder.trained_layers())):
+        rates |= dict.fromkeys(layer.parameters(), settings.encoder_learning_rate * settings.layer_decay**below)
+    return rates
 
 
 def _save(state: State, folder: Path, key: str) -> None:
@@ -217,7 +231,11 @@ def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed * 1_000_003 + progress.epoch)  # dropout knows only the global generator
         batches = train.epoch(
-            settings.batch_size, order, caption_mixing=settings.caption_mixing, captions=method.captions
+            settings.batch_size,
+            order,
+            caption_mixing=0.0 if "text" in method.backbone.encoders else settings.caption_mixing,
+            captions=max(method.captions, settings.captions_per_step),
+            contrasted=settings.captions_per_step,
         )
         for index, batch in enumerate(batches):
             done = (progress.epoch * steps + index) / (settings.epochs * steps)
@@ -250,7 +268,8 @@ def _step(state: State, batch: Batch, settings: Training, done: float, draws: to
 
 @torch.no_grad()
 def _update_average(state: State, decay: float) -> None:
-    current = state.method.state_dict()
+    # Numbers that are no weights, such as places in a window, stay.
+    current = {name: value for name, value in state.method.state_dict().items() if value.is_floating_point()}
     torch._foreach_lerp_([state.average[name] for name in current], list(current.values()), 1 - decay)
 
 

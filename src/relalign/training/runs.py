@@ -15,6 +15,7 @@ from relalign.layout import Layout
 from relalign.methods.cca import fit_cca, start_from_cca
 from relalign.methods.model_files import build_method, load_model, save_model
 from relalign.retrieval.embeddings import Embeddings, embed, write_embeddings
+from relalign.retrieval.finished import finished
 from relalign.retrieval.index import write_index
 from relalign.settings import Params
 from relalign.settings.methods.cca import Cca
@@ -23,7 +24,7 @@ from relalign.system.memory import keep_freed_memory
 from relalign.training.checkpoint import drop_checkpoint
 from relalign.training.history import Row, write_history
 from relalign.training.loop import fit, validation_metrics
-from relalign.training.split_data import load_split, model_inputs, open_stores, widths_of
+from relalign.training.split_data import load_split, model_inputs, open_stores, trained_encoders, widths_of
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -52,6 +53,10 @@ def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         "method": settings.model_dump(mode="json"),
         "backbone": params.backbone.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json"),
+        "encoders": {
+            side: params.encoder[name].model_dump(mode="json", include={"kind", "train_from", "views"})
+            for side, name in params.encoders
+        },
         "rotate_validation": params.datasets[params.dataset].rotate_validation,
         "seed": seed,
     }
@@ -89,7 +94,8 @@ def _fit(
     tracked: tracking.Run,
 ) -> list[Row]:
     device = torch.device("cpu") if isinstance(settings, Cca) else choose_device(params.training.device)
-    widths = widths_of(*open_stores(params, layout))
+    encoders = {} if isinstance(settings, Cca) else trained_encoders(params, layout)
+    widths = widths_of(*open_stores(params, layout), encoders)
     data = load_split(params, layout, "train", device=device, seed=seed)
     validation = load_split(params, layout, "val", device=device, seed=seed)
     if isinstance(settings, Cca):
@@ -98,7 +104,7 @@ def _fit(
         history: list[Row] = [{"epoch": 0, **validation_metrics(embedder, validation)}]
         tracked.log_epoch(history[0], step=0)
     else:
-        trained = build_method(settings, params.backbone, widths, seed=seed).to(device)
+        trained = build_method(settings, params.backbone, widths, seed=seed, encoders=encoders).to(device)
         start_from_cca(trained.backbone, data, params.backbone)
         module = trained
         progress = fit(
@@ -112,7 +118,7 @@ def _fit(
             on_epoch=lambda row: tracked.log_epoch(row, step=int(row["epoch"])),
         )
         history = progress.history
-    save_model(draft, module, settings=settings, backbone=params.backbone, widths=widths)
+    save_model(draft, module, settings=settings, backbone=params.backbone, widths=widths, encoders=encoders)
     return history
 
 
@@ -120,8 +126,9 @@ def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Embed the test split and publish `embeddings/` with one FAISS index a modality."""
     prepare_process(params)
     run = layout.run(method, seed)
-    data = load_split(params, layout, "test", device=torch.device("cpu"))
-    embeddings = embed_split(load_model(run / "model"), data, rows_at_once=params.export.batch_size)
+    device = torch.device("cpu")
+    data, model = load_split(params, layout, "test", device=device), load_model(run / "model", device=device)
+    embeddings = embed_split(model, data, rows_at_once=params.export.batch_size)
     inputs = {"model": run / "model", **model_inputs(params, layout)}
     with publish(run / "embeddings", made_by="relalign export", inputs=inputs) as draft:
         write_embeddings(draft, embeddings)
@@ -131,7 +138,7 @@ def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
 
 def embed_split(embedder: Any, data: SplitData, *, rows_at_once: int) -> Embeddings:
     """A split's embeddings with their ids, captions in the order of their ids."""
-    image, text = embed(embedder, data, rows_at_once=rows_at_once)
+    image, text = embed(embedder, finished(embedder, data), rows_at_once=rows_at_once)
     caption_ids = data.caption_ids.numpy(force=True)
     image_ids = data.image_ids.numpy(force=True)
     order = np.argsort(caption_ids)

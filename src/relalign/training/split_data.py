@@ -1,15 +1,20 @@
 """One split's features, read from the feature stores and checked against the pairs table."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from relalign.data.pairs import read_pairs
-from relalign.features.batches import Features, SplitData, features_of
+from relalign.errors import RelalignError
+from relalign.features.batches import SplitData
+from relalign.features.encoders.trained import TrainedEncoder, load_trained
 from relalign.features.store import FeatureStore
+from relalign.features.table import Features, Table
 from relalign.layout import Layout
 from relalign.model.backbone import Widths
 from relalign.settings import Params
@@ -20,13 +25,35 @@ def open_stores(params: Params, layout: Layout) -> tuple[FeatureStore, FeatureSt
     pairs = read_pairs(layout)
     image = FeatureStore.open(layout.features(params.encoders.image), expect_ids=pairs["image_id"].to_numpy())
     text = FeatureStore.open(layout.features(params.encoders.text), expect_ids=pairs["caption_id"].to_numpy())
+    for store, name in ((image, params.encoders.image), (text, params.encoders.text)):
+        if store.train_from != params.encoder[name].train_from:
+            raise RelalignError(
+                f"{store.folder} was cached for train_from '{store.train_from}', but encoder.{name}.train_from is "
+                f"'{params.encoder[name].train_from}'. Run the features stage again."
+            )
     return image, text
 
 
-def widths_of(image: FeatureStore, text: FeatureStore) -> Widths:
-    """The widths of the two encoders' outputs."""
-    sides = ((store.width, store.pooled_width, store.summary_width) for store in (image, text))
+def widths_of(
+    image: FeatureStore, text: FeatureStore, trained: Mapping[str, TrainedEncoder] = MappingProxyType({})
+) -> Widths:
+    """The widths of the two encoders' outputs; tokens of a store below a cut are those of its trained part."""
+    stores = {"image": image, "text": text}
+    tokens = {
+        side: trained[side].part.token_width if side in trained else store.width for side, store in stores.items()
+    }
+    sides = ((tokens[side], store.pooled_width, store.summary_width) for side, store in stores.items())
     return Widths(*(width for side in sides for width in side))
+
+
+def trained_encoders(params: Params, layout: Layout) -> dict[str, TrainedEncoder]:
+    """The trained part, at its start, of each encoder that has one."""
+    chosen = {"image": params.encoders.image, "text": params.encoders.text}
+    return {
+        side: load_trained(params.encoder[name], layout.encoder(name), rows_at_once=params.training.encode_rows)
+        for side, name in chosen.items()
+        if params.encoder[name].train_from is not None
+    }
 
 
 def load_split(
@@ -54,16 +81,31 @@ def _features(store: FeatureStore, ids: NDArray[np.int64], device: torch.device)
     with warnings.catch_warnings():
         # torch has no read-only tensors and warns; nothing here writes to features.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        tokens, lengths = torch.from_numpy(store.tokens), torch.from_numpy(store.lengths)
-    rows = store.rows(ids)
-    pooled, summary = (torch.from_numpy(array[rows]) for array in (store.pooled, store.summary))
-    on_device = (array.to(device) for array in (lengths.long(), pooled, summary.float(), torch.from_numpy(rows)))
-    return features_of(tokens, *on_device)
+        tokens, lengths, pooled, summary = map(
+            torch.from_numpy, (store.tokens, store.lengths, store.pooled, store.summary)
+        )
+        content = None if store.content is None else torch.from_numpy(store.content)
+    table = Table(
+        tokens,
+        lengths.long().to(device),
+        pooled,
+        summary,
+        content,
+        below_cut=store.train_from is not None,
+        views=store.views,
+    )
+    return Features(table, torch.from_numpy(store.rows(ids)).to(device))
 
 
 def model_inputs(params: Params, layout: Layout) -> dict[str, Path]:
     """What a trained model depends on, for its manifest."""
-    return {
+    chosen = {"image": params.encoders.image, "text": params.encoders.text}
+    trained = {
+        f"{side}_encoder": layout.encoder(name)
+        for side, name in chosen.items()
+        if params.encoder[name].train_from is not None
+    }
+    return trained | {
         "pairs": layout.pairs,
         "image_features": layout.features(params.encoders.image),
         "text_features": layout.features(params.encoders.text),

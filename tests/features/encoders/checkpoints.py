@@ -24,7 +24,7 @@ WORDS = (
     ":",
     "two",
 )
-_SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+_SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
 _VISION = {**_SMALL, "image_size": 16, "patch_size": 8}
 _TEXT = {**_SMALL, "vocab_size": len(WORDS) + 8, "max_position_embeddings": 12}
 _SPECIAL = {

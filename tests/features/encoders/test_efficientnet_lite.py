@@ -47,7 +47,7 @@ def test_a_larger_picture_is_described_in_as_many_regions_by_all_of_its_map(
     assert pixels.shape == (1, 320, 320, 3)
     encoded = larger.encode(pixels)
     with torch.inference_mode():
-        grid = larger.network((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128)
+        grid = larger.part.last_map(torch.from_numpy(pixels).permute(0, 3, 1, 2))
     assert grid.shape == (1, 1280, 10, 10)
     assert encoded.tokens.shape == (1, 49, 1280)
     torch.testing.assert_close(encoded.tokens[0, 0], grid[0, :, :2, :2].mean((1, 2)))

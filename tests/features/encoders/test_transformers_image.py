@@ -29,7 +29,7 @@ def test_only_patches_are_regions_and_cls_is_the_pooled_vector(kind: str, tmp_pa
     save_vision(kind, tmp_path)
     encoder, pixels, encoded = _encoded(tmp_path)
     with torch.inference_mode():
-        hidden = encoder.model(pixel_values=pixels).last_hidden_state
+        hidden = encoder.part.model(pixel_values=pixels).last_hidden_state
     assert hidden.shape[1] == PREFIX[kind] + 4
     torch.testing.assert_close(encoded.tokens, hidden[:, PREFIX[kind] :])
     torch.testing.assert_close(encoded.pooled, hidden[:, 0])
@@ -51,8 +51,10 @@ def test_joint_models_pool_into_the_shared_space(kind: str, prefix: int, width: 
     save_joint(kind, tmp_path)
     encoder, pixels, encoded = _encoded(tmp_path)
     with torch.inference_mode():
-        tower = encoder.model.vision_model(pixel_values=pixels)
-        shared = encoder.model.visual_projection(tower.pooler_output) if kind == "clip" else tower.pooler_output
+        tower = encoder.part.model.vision_model(pixel_values=pixels)
+        shared = (
+            encoder.part.model.visual_projection(tower.pooler_output) if kind == "clip" else tower.pooler_output
+        )
     torch.testing.assert_close(encoded.tokens, tower.last_hidden_state[:, prefix:])
     torch.testing.assert_close(encoded.pooled, shared)
     assert encoded.pooled.shape == (3, width)

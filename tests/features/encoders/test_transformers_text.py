@@ -29,7 +29,7 @@ def test_pooled_is_the_masked_mean_of_a_padded_batch(kind: str, tmp_path: Path) 
     encoder = _encoder(tmp_path)
     batch = encoder.tokeniser(CAPTIONS, padding=True, return_tensors="pt", return_token_type_ids=False)
     with torch.inference_mode():
-        hidden = encoder.model(**batch).last_hidden_state
+        hidden = encoder.part.model(**batch).last_hidden_state
     mask = batch["attention_mask"].unsqueeze(-1)
     expected = (hidden * mask).sum(1) / mask.sum(1)
     for row, caption in enumerate(CAPTIONS):
@@ -44,7 +44,7 @@ def test_the_summary_holds_means_and_maxima_over_the_words_of_three_layers(kind:
     encoder = _encoder(tmp_path)
     (tokenised,) = encoder.tokenise(["a dog runs"])
     numbers = torch.from_numpy(tokenised.numbers[np.newaxis])
-    tower = getattr(encoder.model, "text_model", encoder.model)
+    tower = getattr(encoder.part.model, "text_model", encoder.part.model)
     with torch.inference_mode():
         layers = tower(input_ids=numbers, output_hidden_states=True)
     encoded = encoder.encode(numbers.numpy(), tokenised.content[np.newaxis])
@@ -70,7 +70,7 @@ def test_clip_pools_into_the_shared_space(tmp_path: Path) -> None:
     encoder = _encoder(tmp_path)
     batch = encoder.tokeniser(CAPTIONS, padding=True, return_tensors="pt", return_token_type_ids=False)
     with torch.inference_mode():
-        expected = encoder.model.get_text_features(**batch).pooler_output
+        expected = encoder.part.model.get_text_features(**batch).pooler_output
     for row, caption in enumerate(CAPTIONS):
         encoded, _ = _one(encoder, caption)
         assert encoded.pooled.shape == (1, 8)
@@ -82,7 +82,7 @@ def test_siglip_reads_captions_padded_to_full_length_without_a_mask(tmp_path: Pa
     encoder = _encoder(tmp_path, max_tokens=5)
     padded = encoder.tokeniser(CAPTIONS, padding="max_length", max_length=12, return_tensors="pt")["input_ids"]
     with torch.inference_mode():
-        expected = encoder.model.get_text_features(input_ids=padded).pooler_output
+        expected = encoder.part.model.get_text_features(input_ids=padded).pooler_output
     for row, caption in enumerate(CAPTIONS):
         encoded, _ = _one(encoder, caption)
         torch.testing.assert_close(encoded.pooled[0], expected[row])

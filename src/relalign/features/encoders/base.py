@@ -1,11 +1,11 @@
-"""What a frozen encoder is: the pixels or token numbers of a batch in, token features and vectors of a row out."""
+"""What an encoder is to the features stage: pixels or token numbers of a batch in, features of each row out."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -13,15 +13,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token features and two vectors for each input of a batch, on the CPU.
+    """Token features and two vectors for each input of a batch.
 
-    `pooled` is the encoder's own vector of a row, the single-modal teacher's; `summary` is all that the towers of
-    the backbone read, such as means and maxima over tokens, also of lower layers.
+    From an encoder that is cut, `tokens` are the activations at the cut: float32, or integers where those are
+    token numbers or pixels. `pooled` is the encoder's own vector of a row, the single-modal teacher's; `summary`
+    is all that the towers of the backbone read, such as means and maxima over tokens, also of lower layers.
     """
 
-    tokens: Float32[Tensor, "batch tokens width"]
-    pooled: Float32[Tensor, "batch pooled_width"]
-    summary: Float32[Tensor, "batch summary_width"]
+    tokens: Shaped[Tensor, "batch tokens width"]
+    pooled: Float[Tensor, "batch pooled_width"]
+    summary: Float[Tensor, "batch summary_width"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class TokenisedCaption:
 
 @runtime_checkable
 class ImageEncoder(Protocol):
-    """A frozen image encoder whose inputs all have one size."""
+    """An image encoder whose inputs all have one size. Features are on the CPU."""
 
     def prepare(self, image: Image.Image) -> NDArray[np.generic]:
         """Upright RGB image to the array of one input; safe to call from several threads at once."""
@@ -49,7 +50,9 @@ class ImageEncoder(Protocol):
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """A frozen text encoder."""
+    """A text encoder; features are on the CPU. `keeps_all`: it is cut, and wants every position kept."""
+
+    keeps_all: bool
 
     def tokenise(self, captions: list[str]) -> list[TokenisedCaption]:
         """Token numbers of each caption, cut to the encoder's `max_tokens`."""

@@ -4,11 +4,13 @@ Architecture: M. Tan and Q. Le, "EfficientNet", ICML 2019, in its "lite" form (n
 The weights were trained in TensorFlow, hence its "same" padding, its batch-norm epsilon and its input scale.
 """
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from relalign.errors import RelalignError
 from relalign.features.encoders.base import Encoded
+from relalign.features.encoders.part import INPUT, EncoderPart, InputOf, cut_position, safe_root
 
 REGIONS_A_SIDE = 7
 WEIGHTS = "model.safetensors"
@@ -92,22 +95,76 @@ class EfficientNetLite0(nn.Module):
         return F.relu6(self.head(self.blocks(stem)), inplace=True)
 
 
+class EfficientNetLite0Part(EncoderPart):
+    """The network from a cut on: "input" (pixels), a block, or "head"; activations are maps, a position a place.
+
+    Its features are 7 x 7 regions in reading order, and the mean of the last feature map as pooled vector. Larger
+    maps are averaged down to 7 x 7 regions. The summary is the square root of mean and maximum over the whole map:
+    features are never negative and a few are large.
+    """
+
+    token_width = 1280
+
+    def __init__(self, network: EfficientNetLite0, cut: str = INPUT) -> None:
+        super().__init__()
+        known = [INPUT, *(f"blocks.{index}" for index in range(len(network.blocks))), "head"]
+        position = cut_position(cut, known, encoder="EfficientNet-Lite0")
+        self.stem = network.stem if position == 0 else None
+        self.blocks = network.blocks[max(position - 1, 0) :]
+        self.head = network.head
+
+    def forward(
+        self,
+        activations: Shaped[Tensor, "batch position width"],
+        mask: Bool[Tensor, "batch position"],
+        content: Bool[Tensor, "batch position"] | None = None,
+        cached_summary: Float[Tensor, "batch summary_width"] | None = None,
+    ) -> Encoded:
+        """Features of maps or, from "input" on, of pixels as bytes; all positions are real."""
+        grid = self.last_map(self.as_map(activations))
+        regions = F.adaptive_avg_pool2d(grid, REGIONS_A_SIDE).flatten(2).transpose(1, 2)
+        mean, maximum = grid.mean((2, 3)), grid.amax((2, 3))
+        return Encoded(regions, mean, safe_root(torch.cat([mean, maximum], dim=1)))
+
+    def trained_layers(self) -> Sequence[nn.Module]:
+        """The stem, if it is above the cut, the blocks and the head."""
+        stem = [] if self.stem is None else [self.stem]
+        return [*stem, *self.blocks.children(), self.head]
+
+    def as_map(
+        self, activations: Shaped[Tensor, "batch position width"]
+    ) -> Shaped[Tensor, "batch width side side"]:
+        """Positions in reading order as a square map, in the memory order that is fastest here."""
+        side = math.isqrt(activations.shape[1])
+        square: Tensor = activations.unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        return square
+
+    def last_map(self, image: Shaped[Tensor, "batch width side side"]) -> Float[Tensor, "batch 1280 side2 side2"]:
+        """The last feature map."""
+        if self.stem is not None:
+            image = F.relu6(self.stem((image.float() - 127) / 128), inplace=True)
+        last: Tensor = F.relu6(self.head(self.blocks(image)), inplace=True)
+        return last
+
+
 class EfficientNetLite0Encoder:
-    """`ImageEncoder`: 7 x 7 regions in reading order; the pooled vector is the mean of the last feature map.
+    """`ImageEncoder`: the whole network, or with a cut also its activations there.
 
     An image is squeezed to a square (bicubic, antialiased) without cropping, because captions speak of the
     whole picture; pixels are scaled to (pixel - 127) / 128 as in training. Trained at 224, the network describes
-    pictures better somewhat above that (Touvron et al., "Fixing the train-test resolution discrepancy", 2019);
-    larger feature maps are averaged down to 7 x 7 regions. The summary is the square root of mean and maximum over
-    the whole map: features are never negative and a few are large.
+    pictures better somewhat above that (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
     """
 
-    def __init__(self, folder: Path, device: torch.device, *, image_size: int = 224) -> None:
+    def __init__(
+        self, folder: Path, device: torch.device, *, image_size: int = 224, train_from: str | None = None
+    ) -> None:
         self.device = device
         self.image_size = image_size
-        self.network = EfficientNetLite0()
-        self.network.load_state_dict(load_file(folder / WEIGHTS))
-        self.network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = load_network(folder).eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.train_from = train_from
+        self.part = EfficientNetLite0Part(network)
+        above = EfficientNetLite0Part(network, train_from or INPUT).trained_layers()
+        self.at_cut = InputOf(above[0])
 
     def prepare(self, image: Image.Image) -> UInt8[np.ndarray, "side side 3"]:
         """The square image, as bytes."""
@@ -119,12 +176,20 @@ class EfficientNetLite0Encoder:
     @torch.inference_mode()
     def encode(self, inputs: UInt8[np.ndarray, "batch side side 3"]) -> Encoded:
         """Features of a stack of prepared images."""
-        # A permuted view of height-width-channel bytes is already in the memory order that is fastest here.
-        pixels = torch.tensor(inputs).to(self.device).permute(0, 3, 1, 2)
-        grid = self.network((pixels.float() - 127) / 128)
-        regions = F.adaptive_avg_pool2d(grid, REGIONS_A_SIDE).flatten(2).transpose(1, 2)
-        mean, maximum = grid.mean((2, 3)), grid.amax((2, 3))
-        return Encoded(regions.cpu(), mean.cpu(), torch.cat([mean, maximum], dim=1).sqrt().cpu())
+        pixels = torch.tensor(inputs).to(self.device).flatten(1, 2)
+        everywhere = torch.ones(pixels.shape[:2], dtype=torch.bool, device=self.device)
+        encoded = self.part(pixels, everywhere)
+        tokens = encoded.tokens
+        if self.train_from is not None:
+            tokens = pixels if self.train_from == INPUT else self.at_cut.seen.flatten(2).transpose(1, 2)
+        return Encoded(tokens.cpu(), encoded.pooled.cpu(), encoded.summary.cpu())
+
+
+def load_network(folder: Path) -> EfficientNetLite0:
+    """The network with the weights of an encoder's folder."""
+    network = EfficientNetLite0()
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return network
 
 
 def convert_weights(pickled: Path, destination: Path) -> None:

@@ -1,34 +1,27 @@
-"""Frozen image encoders from `transformers`: CLIP, SigLIP, DINO, Swin, ViT and others whose input has one size."""
+"""Image encoders from `transformers`: CLIP, SigLIP, DINO, Swin, ViT and others whose input has one size."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from PIL import Image
-from torch import Tensor, nn
 
 from relalign.errors import RelalignError
-from relalign.features.encoders.base import Encoded, mean_and_maximum
+from relalign.features.encoders.base import Encoded
+from relalign.features.encoders.part import INPUT, InputOf
 from relalign.features.encoders.pretrained import load_pretrained
-
-_PREFIX_PARAMETERS = ("cls_token", "class_embedding", "distillation_token", "register_tokens")
+from relalign.features.encoders.transformers_part import TransformersImagePart
 
 
 class TransformersImageEncoder:
-    """`ImageEncoder`: the model's own preprocessing, its last hidden states as regions, and a pooled vector.
+    """`ImageEncoder`: the model's own preprocessing and the whole model, or with a cut its activations there."""
 
-    Tokens that are no region (CLS, distillation, registers) come first in all these models and are left out.
-    The pooled vector is, for joint models, the image embedding in the shared space (`get_image_features`);
-    otherwise the CLS token's last hidden state; without one, the mean over regions. `pooler_output` is not used:
-    headless checkpoints leave its layer random. The summary is the pooled vector, mean and maximum over regions.
-    """
-
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: torch.device, *, train_from: str | None = None) -> None:
         from transformers import AutoImageProcessor
 
         self.device = device
-        self.model = load_pretrained(folder, device)
+        model = load_pretrained(folder, device)
         try:
             # Pillow everywhere: the torchvision backend resizes differently and may not be installed.
             load = AutoImageProcessor.from_pretrained
@@ -37,8 +30,9 @@ class TransformersImageEncoder:
             raise RelalignError(
                 f"{folder} has no image preprocessing (preprocessor_config.json): {error}"
             ) from error
-        self.joint = hasattr(self.model, "get_image_features")
-        self.prefix = _prefix_length(getattr(self.model, "vision_model", self.model))
+        self.part = TransformersImagePart(model)
+        self.train_from = train_from
+        self.at_cut = None if train_from in (None, INPUT) else InputOf(self.part.first_layer(str(train_from)))
 
     def prepare(self, image: Image.Image) -> Float32[np.ndarray, "3 height width"]:
         """The image as the model's own image processor makes it."""
@@ -48,25 +42,9 @@ class TransformersImageEncoder:
     @torch.inference_mode()
     def encode(self, inputs: Float32[np.ndarray, "batch 3 height width"]) -> Encoded:
         """Features of a stack of prepared images."""
-        forward = self.model.get_image_features if self.joint else self.model
-        output = forward(pixel_values=torch.from_numpy(inputs).to(self.device))
-        hidden = _as_tokens(output.last_hidden_state)
-        regions = hidden[:, self.prefix :]
-        own = hidden[:, 0] if self.prefix else regions.mean(1)
-        pooled = output.pooler_output if self.joint else own
-        everywhere = torch.ones(regions.shape[:2], dtype=torch.bool, device=self.device)
-        summary = torch.cat([pooled, mean_and_maximum(regions, everywhere)], dim=1)
-        return Encoded(regions.cpu(), pooled.cpu(), summary.cpu())
-
-
-def _as_tokens(hidden: Float[Tensor, "..."]) -> Float[Tensor, "batch tokens width"]:
-    return hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
-
-
-def _prefix_length(model: nn.Module) -> int:
-    """How many tokens stand before the regions, from the parameters that make them."""
-    return sum(
-        parameter.numel() // parameter.shape[-1]
-        for name, parameter in model.named_parameters()
-        if name.rsplit(".", 1)[-1] in _PREFIX_PARAMETERS
-    )
+        pixels = torch.from_numpy(inputs).to(self.device).flatten(2).transpose(1, 2)
+        encoded = self.part(pixels, torch.ones(pixels.shape[:2], dtype=torch.bool, device=self.device))
+        tokens = encoded.tokens
+        if self.train_from is not None:
+            tokens = pixels if self.at_cut is None else self.at_cut.seen
+        return Encoded(tokens.cpu(), encoded.pooled.cpu(), encoded.summary.cpu())

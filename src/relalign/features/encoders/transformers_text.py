@@ -1,4 +1,4 @@
-"""Frozen text encoders from `transformers`: BERT, MiniLM, MPNet, E5, CLIP's and SigLIP's text towers, others."""
+"""Text encoders from `transformers`: BERT, MiniLM, MPNet, E5, CLIP's and SigLIP's text towers, others."""
 
 import json
 from pathlib import Path
@@ -8,37 +8,44 @@ import torch
 from jaxtyping import Bool, Int64
 
 from relalign.errors import RelalignError
-from relalign.features.encoders.base import Encoded, TokenisedCaption, mean_and_maximum
+from relalign.features.encoders.base import Encoded, TokenisedCaption
+from relalign.features.encoders.part import INPUT, InputOf
 from relalign.features.encoders.pretrained import load_pretrained
+from relalign.features.encoders.transformers_part import TransformersTextPart
 
 
 class TransformersTextEncoder:
-    """`TextEncoder`: last hidden states of the caption's own tokens, and a pooled vector.
+    """`TextEncoder`: the whole model, or with a cut its activations there.
 
-    The pooled vector is, for joint models, the text embedding in the shared space (`get_text_features`);
-    otherwise the mean over all positions, CLS and SEP included, as sentence-transformers does, or the CLS token
-    where the folder's sentence-transformers configuration says so. `prefix` is put before every caption (E5 wants
-    "query: "). SigLIP was trained on captions padded to full length without a mask, and gets them so.
-    The summary is the pooled vector with mean and maximum over the words of three layers: the embeddings, two
-    thirds up, and the last. A last layer trained for similarity of sentences has let go of many a word.
+    `prefix` is put before every caption (E5 wants "query: "). SigLIP was trained on captions padded to full length
+    without a mask, and gets them so.
     """
 
-    def __init__(self, folder: Path, device: torch.device, *, max_tokens: int, prefix: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: torch.device,
+        *,
+        max_tokens: int,
+        prefix: str = "",
+        train_from: str | None = None,
+    ) -> None:
         from transformers import AutoTokenizer
 
         self.device = device
         self.prefix = prefix
-        self.model = load_pretrained(folder, device)
+        model = load_pretrained(folder, device)
         try:
             self.tokeniser = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise RelalignError(f"{folder} has no tokenizer: {error}") from error
-        config = getattr(self.model.config, "text_config", self.model.config)
-        self.joint = hasattr(self.model, "get_text_features")
-        self.pads_fully = config.model_type.startswith("siglip")
-        self.takes_first = _sentence_transformers_takes_first(folder)
-        self.lower_layers = (0, 2 * config.num_hidden_layers // 3)
+        config = getattr(model.config, "text_config", model.config)
+        self.part = TransformersTextPart(model, takes_first=takes_first(folder))
+        self.train_from = train_from
+        self.keeps_all = train_from is not None
+        self.at_cut = None if train_from in (None, INPUT) else InputOf(self.part.first_layer(str(train_from)))
         positions = min(getattr(config, "max_position_embeddings", max_tokens), self.tokeniser.model_max_length)
+        self.pads_fully = not self.part.has_mask
         self.length = positions if self.pads_fully else min(max_tokens, positions)
 
     def tokenise(self, captions: list[str]) -> list[TokenisedCaption]:
@@ -60,15 +67,13 @@ class TransformersTextEncoder:
         self, numbers: Int64[np.ndarray, "batch length"], content: Bool[np.ndarray, "batch length"]
     ) -> Encoded:
         """Features at every position of captions of equal length; summaries are over `content` alone."""
-        forward = self.model.get_text_features if self.joint else self.model
-        output = forward(input_ids=torch.from_numpy(numbers).to(self.device), output_hidden_states=True)
-        hidden = output.last_hidden_state
-        own = hidden[:, 0] if self.takes_first else hidden.mean(1)
-        pooled = output.pooler_output if self.joint else own
-        words = torch.from_numpy(content).to(self.device)
-        levels = (*(output.hidden_states[layer] for layer in self.lower_layers), hidden)
-        summary = torch.cat([pooled, *(mean_and_maximum(level, words) for level in levels)], dim=1)
-        return Encoded(hidden.cpu(), pooled.cpu(), summary.cpu())
+        captions = torch.from_numpy(numbers)[..., None].to(self.device)
+        everywhere = torch.ones(captions.shape[:2], dtype=torch.bool, device=self.device)
+        encoded = self.part(captions, everywhere, torch.from_numpy(content).to(self.device))
+        tokens = encoded.tokens
+        if self.train_from is not None:
+            tokens = captions if self.at_cut is None else self.at_cut.seen
+        return Encoded(tokens.cpu(), encoded.pooled.cpu(), encoded.summary.cpu())
 
 
 def _tokenised(numbers: list[int], special: list[int], caption: str) -> TokenisedCaption:
@@ -79,6 +84,7 @@ def _tokenised(numbers: list[int], special: list[int], caption: str) -> Tokenise
     return TokenisedCaption(np.array(numbers, dtype=np.int64), content)
 
 
-def _sentence_transformers_takes_first(folder: Path) -> bool:
+def takes_first(folder: Path) -> bool:
+    """Whether sentence-transformers, by the folder's configuration, takes the CLS token as pooled vector."""
     path = folder / "1_Pooling/config.json"
     return path.is_file() and bool(json.loads(path.read_text()).get("pooling_mode_cls_token", False))

@@ -1,0 +1,49 @@
+"""A split's features as a trained model's encoders finish them: once, before it is embedded and fused."""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from relalign.features.batches import SplitData
+from relalign.features.table import Features, Table
+from relalign.methods.model_files import Embedder
+from relalign.model.backbone import Backbone
+
+ROWS_AT_ONCE = 128
+
+
+@torch.inference_mode()
+def finished(embedder: Embedder, data: SplitData) -> SplitData:
+    """The split with features that nothing is left to train of; the split itself where that is so already.
+
+    Tokens are kept in float16, as a store keeps them.
+    """
+    if not isinstance(embedder, Backbone):
+        return data
+    image, text = (_finished(embedder, side, getattr(data, side)) for side in ("image", "text"))
+    return replace(data, image=image, text=text)
+
+
+def _finished(backbone: Backbone, side: str, features: Features) -> Features:
+    if not features.table.below_cut:
+        return features
+    rows = torch.arange(len(features), device=features.rows.device)
+    # Captions of one length together: nothing goes into padding.
+    order = features.table.lengths[features.rows].argsort(stable=True)
+    bar = tqdm(order.split(ROWS_AT_ONCE), desc=f"Encoding {side}s", unit="batch", leave=False, disable=None)
+    parts = [_part(backbone.finished(side, features.take(chosen))) for chosen in bar]
+    longest = max(part[0].shape[1] for part in parts)
+    padded = [(F.pad(tokens, (0, 0, 0, longest - tokens.shape[1])), *rest) for tokens, *rest in parts]
+    back = order.argsort()
+    whole = (torch.cat(arrays) for arrays in zip(*padded, strict=True))
+    tokens, lengths, pooled, summary = (array[back.to(array.device)] for array in whole)
+    return Features(Table(tokens, lengths, pooled, summary), rows)
+
+
+def _part(features: Features) -> tuple[Tensor, ...]:
+    tokens, mask = features.tokens()
+    largest = torch.finfo(torch.float16).max
+    return tokens.clamp(-largest, largest).half().cpu(), mask.sum(1), features.pooled, features.summary
