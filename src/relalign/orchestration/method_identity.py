@@ -22,8 +22,10 @@ CODE = (
     "features/encoders/base.py",
     "features/encoders/efficientnet_lite.py",
     "features/encoders/part.py",
+    "features/encoders/pretrained.py",
     "features/encoders/trained.py",
     "features/encoders/transformers_part.py",
+    "features/encoders/transformers_text.py",
     "features/store.py",
     "features/table.py",
     "methods/cca.py",  # where all others start
