@@ -11,7 +11,7 @@ from relalign.features.extraction import extract_features
 from relalign.layout import Layout
 from relalign.settings import Params
 from relalign.system.artifacts import publish
-from tests.features.encoders.checkpoints import WORDS, save_text, save_vision
+from tests.features.encoders.checkpoints import WORDS, save_joint, save_text, save_vision
 from tests.tiny_project import tiny_params
 
 SPLITS = ("train",) * 24 + ("val",) * 8 + ("test",) * 8
@@ -31,8 +31,8 @@ def trained_params(
     return tiny_params(encoder=encoder, encoders=encoders, **sections)
 
 
-def make_project(root: Path, params: Params, *, seed: int = 0) -> Layout:
-    """Pictures, pairs, encoders and features under `root`."""
+def make_project(root: Path, params: Params, *, seed: int = 0, joint: str | None = None) -> Layout:
+    """Pictures, pairs, encoders (ViT and BERT, or both of a `joint` model) and features under `root`."""
     layout = Layout(root, params.dataset)
     random = np.random.default_rng(seed)
     rows = []
@@ -50,7 +50,12 @@ def make_project(root: Path, params: Params, *, seed: int = 0) -> Layout:
     for side, name in params.encoders:
         folder = root / "checkpoints" / side
         folder.mkdir(parents=True)
-        (save_vision if side == "image" else save_text)("vit" if side == "image" else "bert", folder)
+        if joint:
+            save_joint(joint, folder)
+        elif side == "image":
+            save_vision("vit", folder)
+        else:
+            save_text("bert", folder)
         download_encoder(params.encoder[name], layout.encoder(name), root=root)
         cache(params, layout, name)
     return layout

@@ -133,6 +133,8 @@ class SplitData:
                 yield self.batch(
                     images, generator, caption_mixing=caption_mixing, captions=captions, contrasted=contrasted
                 )
+                for side in (self.image, self.text):
+                    side.table.let_go()
 
     def batches(self, batch_size: int) -> int:
         """How many batches an epoch has."""

@@ -1,8 +1,10 @@
 """Features of one modality: a table of all rows, read from disk when they are asked for, and some rows of it."""
 
+import mmap
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
@@ -25,6 +27,7 @@ class Table:
     content: Bool[Tensor, "row token"] | None = None
     below_cut: bool = False
     views: int = 1
+    mapped: tuple[np.memmap, ...] = ()
 
     def gather(
         self, rows: Int[Tensor, " batch"]
@@ -35,6 +38,12 @@ class Table:
         mask = torch.arange(longest, device=lengths.device) < lengths[:, None]
         tokens = self.tokens[rows.to(self.tokens.device), :longest].to(lengths.device)
         return tokens.float() if tokens.is_floating_point() else tokens, mask
+
+    def let_go(self) -> None:
+        """Forget the pages that were read of memory-mapped arrays: they stay in the system's cache, for anyone who
+        needs the memory."""
+        for array in self.mapped:
+            array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
     def vectors(self, name: str, rows: Int[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
         """`pooled` or `summary` of the given rows, in float32."""

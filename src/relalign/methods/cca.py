@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from relalign.settings.backbone import Backbone as BackboneSettings
 from relalign.settings.methods.cca import Cca
 
 _SMALLEST_DEVIATION = 1e-5
+_ROWS_AT_ONCE = 32768
 START_NORM = 8.0
 TRAINED_DEVIATION = 0.2  # of the median
 
@@ -70,12 +71,13 @@ def start_from_cca(backbone: Backbone, data: SplitData, settings: BackboneSettin
     The scale changes no embedding, but how far a step of AdamW, which moves every weight by about the learning
     rate, turns it: weights about as large as those of a random start are not overrun by the first steps.
     """
-    width = min(settings.embedding_width, data.image.summary.shape[1], data.text.summary.shape[1])
+    width = min(settings.embedding_width, *(side.table.summary.shape[1] for side in (data.image, data.text)))
     image, text = canonical_sides(data, width=width, regularisation=settings.cca_regularisation, power=1.0)
     for tower, features, side in ((backbone.image, data.image, image), (backbone.text, data.text, text)):
-        device = features.summary.device
+        device = features.rows.device
         mean, deviation, directions = (part.to(device) for part in vars(side).values())
-        scale = (((features.summary - mean) / deviation) @ directions).norm(dim=1).mean() / START_NORM
+        some = features.take(torch.arange(min(len(features), _ROWS_AT_ONCE), device=device)).summary
+        scale = (((some - mean) / deviation) @ directions).norm(dim=1).mean() / START_NORM
         tower.start_at(mean, deviation, directions / scale)
         if features.table.below_cut:
             tower.widen_deviations(TRAINED_DEVIATION)
@@ -97,11 +99,10 @@ def canonical_sides(
     data: SplitData, *, width: int, regularisation: float, power: float
 ) -> tuple[Canonical, Canonical]:
     """The first `width` canonical directions of images and captions, on the CPU; solved in float64."""
-    image, image_mean, image_deviation = _standardised(data.image.summary)
-    captions, text_mean, text_deviation = _standardised(data.text.summary)
-    owner, images = data.image_of_caption.cpu(), len(image)
-    counts = torch.bincount(owner, minlength=images)
-    text = captions.new_zeros(images, captions.shape[1]).index_add_(0, owner, captions) / counts[:, None]
+    everything = torch.arange(len(data.image))
+    image, image_mean, image_deviation = _standardised(data.image, everything)
+    text, text_mean, text_deviation = _standardised(data.text, data.image_of_caption.cpu())
+    images = len(image)
     ridges = [regularisation * side.shape[1] / images for side in (image, text)]
     (image, image_basis), (text, text_basis) = map(_in_row_space, (image, text))
     image_root, text_root = (_root(side, ridge) for side, ridge in zip((image, text), ridges, strict=True))
@@ -119,11 +120,26 @@ def canonical_sides(
     )
 
 
-def _standardised(summary: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    mean = summary.cpu().mean(0)
-    values = summary.cpu() - mean
-    deviation = (torch.linalg.vector_norm(values, dim=0) / len(values) ** 0.5).clamp(min=_SMALLEST_DEVIATION)
-    return values.div_(deviation), mean, deviation
+def _standardised(side: Features, image_of_row: Int[Tensor, " row"]) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean of each image's standardised summaries, and the mean and deviation over rows.
+
+    Rows are read in blocks: captions are several times as many as images.
+    """
+    blocks = torch.arange(len(side)).split(_ROWS_AT_ONCE)
+    mean = torch.stack([_summary(side, rows).sum(0) for rows in blocks]).sum(0) / len(side)
+    images = int(image_of_row.max()) + 1
+    sums, squares = mean.new_zeros(images, len(mean)), torch.zeros_like(mean)
+    for rows in blocks:
+        values = _summary(side, rows) - mean
+        squares += torch.linalg.vector_norm(values, dim=0).square()
+        sums.index_add_(0, image_of_row[rows], values)
+    deviation = (squares / len(side)).sqrt().clamp(min=_SMALLEST_DEVIATION)
+    counts = torch.bincount(image_of_row, minlength=images)
+    return sums.div_(counts[:, None]).div_(deviation), mean, deviation
+
+
+def _summary(side: Features, rows: Int[Tensor, " row"]) -> Tensor:
+    return side.take(rows.to(side.rows.device)).summary.cpu()
 
 
 def _in_row_space(side: Float[Tensor, "row width"]) -> tuple[Tensor, Tensor | None]:

@@ -16,13 +16,15 @@ from relalign.features.encoders.trained import TrainedEncoder, rebuild_trained
 from relalign.methods import TRAINED
 from relalign.methods.cca import LinearEmbedder, embedder_width
 from relalign.methods.method import TrainedMethod
+from relalign.methods.zero_shot import ZeroShotEmbedder
 from relalign.model.backbone import Backbone, Widths
 from relalign.settings.backbone import Backbone as BackboneSettings
 from relalign.settings.methods import Method
 from relalign.settings.methods.cca import Cca
+from relalign.settings.methods.zero_shot import ZeroShot
 from relalign.system.artifacts import pretty_json, read_manifest
 
-Embedder = Backbone | LinearEmbedder
+Embedder = Backbone | LinearEmbedder | ZeroShotEmbedder
 
 
 def build_method(
@@ -63,7 +65,7 @@ def save_model(
 
 
 def load_model(folder: Path, *, device: torch.device | None = None) -> Embedder:
-    """The embedder of a published model folder, in evaluation mode: a `Backbone`, or CCA's `LinearEmbedder`."""
+    """The embedder of a published model folder, in evaluation mode: a `Backbone`, or what was not trained."""
     read_manifest(folder, verify=True)
     config = json.loads((folder / "config.json").read_text())
     settings: Any = TypeAdapter(Method).validate_python(config["settings"])
@@ -72,6 +74,8 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> Embedder:
     if isinstance(settings, Cca):
         embedder: Embedder = LinearEmbedder(widths, embedder_width(widths, settings))
         embedder.load_state_dict(state)
+    elif isinstance(settings, ZeroShot):
+        embedder = ZeroShotEmbedder(widths)
     else:
         encoders = {side: rebuild_trained(description) for side, description in config["encoders"].items()}
         method = build_method(settings, BackboneSettings(**config["backbone"]), widths, seed=0, encoders=encoders)

@@ -44,7 +44,7 @@ def _sections() -> Iterator[tuple[str, type[Section]]]:
         key = field.alias or name
         if name == "method":
             for one in get_args(get_args(Method)[0]):
-                yield f"method.<name> (algorithm: {one.__name__.lower()})", one
+                yield f"method.<name> (algorithm: {get_args(one.model_fields['algorithm'].annotation)[0]})", one
         elif inner := _inner(field.annotation):
             path = _path(key, field)
             yield path, inner

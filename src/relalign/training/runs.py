@@ -12,8 +12,10 @@ from relalign import tracking
 from relalign.errors import RelalignError
 from relalign.features.batches import SplitData
 from relalign.layout import Layout
+from relalign.methods import TRAINED
 from relalign.methods.cca import fit_cca, start_from_cca
 from relalign.methods.model_files import build_method, load_model, save_model
+from relalign.methods.zero_shot import ZeroShotEmbedder
 from relalign.retrieval.embeddings import Embeddings, embed, write_embeddings
 from relalign.retrieval.finished import finished
 from relalign.retrieval.index import write_index
@@ -93,13 +95,15 @@ def _fit(
     draft: Path,
     tracked: tracking.Run,
 ) -> list[Row]:
-    device = torch.device("cpu") if isinstance(settings, Cca) else choose_device(params.training.device)
-    encoders = {} if isinstance(settings, Cca) else trained_encoders(params, layout)
+    trains = settings.algorithm in TRAINED
+    device = choose_device(params.training.device) if trains else torch.device("cpu")
+    encoders = trained_encoders(params, layout) if trains else {}
     widths = widths_of(*open_stores(params, layout), encoders)
     data = load_split(params, layout, "train", device=device, seed=seed)
     validation = load_split(params, layout, "val", device=device, seed=seed)
-    if isinstance(settings, Cca):
-        embedder = fit_cca(data, settings, widths=widths)
+    if not trains:
+        fits = isinstance(settings, Cca)
+        embedder = fit_cca(data, settings, widths=widths) if fits else ZeroShotEmbedder(widths)
         module: torch.nn.Module = embedder
         history: list[Row] = [{"epoch": 0, **validation_metrics(embedder, validation)}]
         tracked.log_epoch(history[0], step=0)

@@ -72,12 +72,13 @@ def load_split(
         image_ids,
         caption_ids,
         pairs["image_id"].to_numpy(),
-        _features(image_store, image_ids, device),
-        _features(text_store, caption_ids, device),
+        features_from(image_store, image_ids, device),
+        features_from(text_store, caption_ids, device),
     )
 
 
-def _features(store: FeatureStore, ids: NDArray[np.int64], device: torch.device) -> Features:
+def features_from(store: FeatureStore, ids: NDArray[np.int64], device: torch.device) -> Features:
+    """The rows of the given ids, memory-mapped; batches of them go to `device`."""
     with warnings.catch_warnings():
         # torch has no read-only tensors and warns; nothing here writes to features.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -93,6 +94,7 @@ def _features(store: FeatureStore, ids: NDArray[np.int64], device: torch.device)
         content,
         below_cut=store.train_from is not None,
         views=store.views,
+        mapped=tuple(array for array in vars(store).values() if isinstance(array, np.memmap)),
     )
     return Features(table, torch.from_numpy(store.rows(ids)).to(device))
 

@@ -43,8 +43,8 @@ class TrainedEncoder(nn.Module):
         chunks = []
         for rows in order.split(size):
             longest = int(lengths[rows[-1]])
-            parts = (part[rows, :longest] for part in (activations, mask, content))
-            chunks.append(self._encode(*parts, features.summary[rows]))
+            read, real, own = (part[rows, :longest] for part in (activations, mask, content))
+            chunks.append(self._encode(read, real, own, features.summary[rows]))
         back = order.argsort()
         widest = max(chunk.tokens.shape[1] for chunk in chunks)
         padded = [F.pad(chunk.tokens, (0, 0, 0, widest - chunk.tokens.shape[1])) for chunk in chunks]

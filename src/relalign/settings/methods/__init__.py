@@ -10,7 +10,10 @@ from relalign.settings.methods.contrastive import Contrastive
 from relalign.settings.methods.covlr import Covlr
 from relalign.settings.methods.iais import Iais
 from relalign.settings.methods.rebalanced import Rebalanced
+from relalign.settings.methods.zero_shot import ZeroShot
 
-__all__ = ["Cca", "Consensus", "Contrastive", "Covlr", "Iais", "Method", "Rebalanced"]
+__all__ = ["Cca", "Consensus", "Contrastive", "Covlr", "Iais", "Method", "Rebalanced", "ZeroShot"]
 
-Method = Annotated[Cca | Contrastive | Covlr | Rebalanced | Iais | Consensus, Field(discriminator="algorithm")]
+Method = Annotated[
+    Cca | ZeroShot | Contrastive | Covlr | Rebalanced | Iais | Consensus, Field(discriminator="algorithm")
+]
