@@ -15,7 +15,8 @@ from relalign.metrics.ranks import cross_modal_ranks
 from relalign.metrics.recall import report_of
 from relalign.metrics.reranking import rerank
 from relalign.metrics.vectors import unit_rows
-from relalign.model.backbone import AttentionBlocks, Backbone, Side
+from relalign.model.backbone import Backbone, Side
+from relalign.model.fusion import AttentionBlocks
 from relalign.model.precision import in_precision
 from relalign.retrieval.embeddings import Embeddings
 from relalign.retrieval.two_stage import PAIRS_AT_ONCE, Reranked, caption_positions

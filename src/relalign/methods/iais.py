@@ -21,7 +21,8 @@ from torch import Tensor
 
 from relalign.features.batches import Batch
 from relalign.methods.method import Terms, TrainedMethod, contrastive_term, encode_texts, matching_term
-from relalign.model.backbone import AttentionBlocks, Backbone, Fused, Side, Widths
+from relalign.model.backbone import Backbone, Fused, Side, Widths
+from relalign.model.fusion import AttentionBlocks
 from relalign.objectives.annealing import annealed_weight
 from relalign.objectives.attention_alignment import Anchor, distributed, singular, soft
 from relalign.objectives.ranking import hardest_negatives, sigmoid_triplet_loss

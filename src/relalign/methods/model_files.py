@@ -18,6 +18,7 @@ from relalign.methods.cca import LinearEmbedder, embedder_width
 from relalign.methods.method import TrainedMethod
 from relalign.methods.zero_shot import ZeroShotEmbedder
 from relalign.model.backbone import Backbone, Widths
+from relalign.model.fusion import FusionShape
 from relalign.settings.backbone import Backbone as BackboneSettings
 from relalign.settings.methods import Method
 from relalign.settings.methods.cca import Cca
@@ -34,12 +35,13 @@ def build_method(
     *,
     seed: int,
     encoders: Mapping[str, TrainedEncoder] = MappingProxyType({}),
+    fusion: FusionShape | None = None,
 ) -> TrainedMethod:
     """A freshly initialised method over encoders as they are; equal seeds give equal weights, and the global
     generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Backbone(backbone, widths, temperature=settings.temperature, encoders=encoders)
+        model = Backbone(backbone, widths, temperature=settings.temperature, encoders=encoders, fusion=fusion)
         return TRAINED[settings.algorithm](model, settings, widths=widths)
 
 
@@ -51,6 +53,7 @@ def save_model(
     backbone: BackboneSettings,
     widths: Widths,
     encoders: Mapping[str, TrainedEncoder] = MappingProxyType({}),
+    fusion: FusionShape | None = None,
 ) -> None:
     """Write the two files into a folder that is being published."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
@@ -60,6 +63,7 @@ def save_model(
         "backbone": backbone.model_dump(mode="json"),
         "widths": asdict(widths),
         "encoders": {side: encoder.description for side, encoder in encoders.items()},
+        "fusion": None if fusion is None else asdict(fusion),
     }
     (draft / "config.json").write_text(pretty_json(config))
 
@@ -78,7 +82,9 @@ def load_model(folder: Path, *, device: torch.device | None = None) -> Embedder:
         embedder = ZeroShotEmbedder(widths)
     else:
         encoders = {side: rebuild_trained(description) for side, description in config["encoders"].items()}
-        method = build_method(settings, BackboneSettings(**config["backbone"]), widths, seed=0, encoders=encoders)
+        fusion = None if config["fusion"] is None else FusionShape(**config["fusion"])
+        backbone = BackboneSettings(**config["backbone"])
+        method = build_method(settings, backbone, widths, seed=0, encoders=encoders, fusion=fusion)
         method.load_state_dict(state)
         embedder = method.backbone
     return embedder.eval().to(device or torch.device("cpu"))

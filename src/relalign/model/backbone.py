@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from relalign.features.encoders.trained import TrainedEncoder
 from relalign.features.table import Features
 from relalign.model.dropout import Dropout
-from relalign.objectives.similarity import at_least_float32
+from relalign.model.fusion import AttentionBlocks, FusionLayer, FusionShape
 from relalign.settings.backbone import Backbone as BackboneSettings
 from relalign.settings.section import TEMPERATURES
 
@@ -105,22 +105,6 @@ class Side:
 
 
 @dataclass(frozen=True)
-class AttentionBlocks:
-    """Attention of the last fusion layer, block by block: each block has its own softmax, heads are averaged.
-
-    Every row of a real token sums to 1 over the real tokens of the block's columns; rows and columns of padding
-    are 0. The fusion token is excluded (IAIS, arXiv 2105.13868; `lancopku/IAIS` model/layer.py).
-    """
-
-    text_text: Float[Tensor, "batch text text"]
-    image_image: Float[Tensor, "batch image image"]
-    text_image: Float[Tensor, "batch text image"]
-    image_text: Float[Tensor, "batch image text"]
-    text_mask: Bool[Tensor, "batch text"]
-    image_mask: Bool[Tensor, "batch image"]
-
-
-@dataclass(frozen=True)
 class Fused:
     """The fusion encoder's output for each pair."""
 
@@ -190,108 +174,6 @@ def _damped(values: Tensor, share: float) -> Tensor:
     return damped
 
 
-class FusionLayer(nn.Module):
-    """A pre-norm transformer layer that can also return its attention, block by block."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.attention_output = nn.Linear(width, width)
-        self.dropout = Dropout(dropout)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(4 * width, width),
-        )
-
-    def _query_key_value(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = self._by_head(self.query_key_value(self.attention_norm(hidden)), 3)
-        return query, key, value
-
-    def _by_head(self, joint: Tensor, parts: int) -> Tensor:
-        batch, length, width = joint.shape
-        return joint.view(batch, length, parts, self.heads, width // parts // self.heads).permute(2, 0, 3, 1, 4)
-
-    def _after_attention(self, hidden: Tensor, attended: Tensor) -> Tensor:
-        hidden = hidden + self.dropout(self.attention_output(attended.transpose(1, 2).flatten(2)))
-        output: Tensor = hidden + self.dropout(self.feed_forward(hidden))
-        return output
-
-    def forward(
-        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
-    ) -> Float[Tensor, "batch token width"]:
-        """One layer; padding (`mask` false) is never attended to."""
-        query, key, value = self._query_key_value(hidden)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        return self._after_attention(hidden, attended)
-
-    def first_token(
-        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
-    ) -> Float[Tensor, "batch width"]:
-        """The first token of what `forward` gives, without the others: all that is asked of the last layer."""
-        return self.first_token_beside(hidden[:, 0], *self.keys_and_values(hidden[:, 1:]), mask)
-
-    def keys_and_values(
-        self, hidden: Float[Tensor, "batch token width"]
-    ) -> tuple[Float[Tensor, "batch head token head_width"], Float[Tensor, "batch head token head_width"]]:
-        """What other tokens find at these."""
-        width = hidden.shape[-1]
-        weight, bias = self.query_key_value.weight[width:], self.query_key_value.bias[width:]
-        key, value = self._by_head(F.linear(self.attention_norm(hidden), weight, bias), 2)
-        return key, value
-
-    def first_token_beside(
-        self,
-        first: Float[Tensor, "batch width"],
-        key: Float[Tensor, "batch head others head_width"],
-        value: Float[Tensor, "batch head others head_width"],
-        mask: Bool[Tensor, "batch token"],
-    ) -> Float[Tensor, "batch width"]:
-        """`first_token` of `first` followed by others, of which keys and values are known; `mask` is of all."""
-        query, own_key, own_value = self._query_key_value(first[:, None])
-        attended = F.scaled_dot_product_attention(
-            query,
-            torch.cat([own_key, key], dim=2),
-            torch.cat([own_value, value], dim=2),
-            attn_mask=mask[:, None, None, :],
-        )
-        output: Tensor = self._after_attention(first[:, None], attended)[:, 0]
-        return output
-
-    def blocks(
-        self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"], text_length: int
-    ) -> AttentionBlocks:
-        """Attention among and between the text tokens (1 .. text_length) and the image tokens (the rest).
-
-        In float32 under autocast, too: rows near uniform differ by less than bfloat16's steps.
-        """
-        query, key, _ = self._query_key_value(hidden)
-        text, image = slice(1, 1 + text_length), slice(1 + text_length, None)
-        with torch.autocast(hidden.device.type, enabled=False):
-            query, key = at_least_float32(query), at_least_float32(key)
-            logits = (query @ key.transpose(-1, -2)) / query.shape[-1] ** 0.5
-
-        def block(rows: slice, columns: slice) -> Tensor:
-            real = mask[:, None, None, columns]
-            # A finite filler keeps rows without any real column free of NaN; they are zeroed below.
-            weights = logits[:, :, rows, columns].masked_fill(~real, -1e4).softmax(-1)
-            shown: Tensor = weights.mean(1) * mask[:, rows, None] * mask[:, None, columns]
-            return shown
-
-        return AttentionBlocks(
-            text_text=block(text, text),
-            image_image=block(image, image),
-            text_image=block(text, image),
-            image_text=block(image, text),
-            text_mask=mask[:, text],
-            image_mask=mask[:, image],
-        )
-
-
 class Backbone(nn.Module):
     """Two towers and a single-stream fusion encoder (see the module's picture).
 
@@ -308,33 +190,40 @@ class Backbone(nn.Module):
         *,
         temperature: float,
         encoders: Mapping[str, TrainedEncoder] = MappingProxyType({}),
+        fusion: FusionShape | None = None,
     ) -> None:
         super().__init__()
+        own = FusionShape(settings.fusion_width, settings.heads, 4 * settings.fusion_width)
+        shape = fusion or own
         self.fused_gradient = settings.fused_gradient
         self.image = Tower(widths.image_summary, settings)
         self.text = Tower(widths.text_summary, settings)
         self.to_fusion = nn.ModuleDict(
             {
-                side: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, settings.fusion_width))
+                side: nn.Sequential(nn.LayerNorm(width), nn.Linear(width, shape.width))
                 for side, width in (("image", widths.image_tokens), ("text", widths.text_tokens))
             }
         )
-        self.product_to_fusion = nn.Linear(settings.embedding_width, settings.fusion_width)
-        self.modality = nn.Parameter(0.02 * torch.randn(3, settings.fusion_width))  # fusion token, text, image
+        self.fusion_shape = fusion
+        if fusion is not None:
+            self.to_fusion["text"] = nn.Linear(widths.text_tokens, shape.width)
+        self.product_to_fusion = nn.Linear(settings.embedding_width, shape.width)
+        self.modality = nn.Parameter(0.02 * torch.randn(3, shape.width))  # fusion token, text, image
         self.fusion = nn.ModuleList(
-            FusionLayer(settings.fusion_width, settings.heads, settings.fusion_dropout)
-            for _ in range(settings.fusion_layers)
+            FusionLayer(shape, settings.fusion_dropout) for _ in range(settings.fusion_layers)
         )
-        self.fusion_norm = nn.LayerNorm(settings.fusion_width)
-        self.matching = nn.Sequential(
-            nn.Linear(settings.fusion_width, settings.fusion_width),
-            nn.Tanh(),
-            nn.Linear(settings.fusion_width, 1),
-        )
+        self.fusion_norm = nn.LayerNorm(shape.width)
+        self.matching = nn.Sequential(nn.Linear(shape.width, shape.width), nn.Tanh(), nn.Linear(shape.width, 1))
         self.register_buffer("fusion_share", torch.tensor(1.0), persistent=False)
         self.matching_offset = nn.Parameter(torch.tensor(0.5))  # the cosine at which a pair is as likely as not
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
         self.encoders = nn.ModuleDict(dict(encoders))  # last, so that what is drawn before does not depend on it
+
+    def language_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights of a fusion encoder that starts from the text encoder."""
+        if self.fusion_shape is not None:
+            yield from self.fusion.parameters()
+            yield from self.to_fusion["text"].parameters()
 
     def started_parameters(self) -> Iterator[nn.Parameter]:
         """The weights that start at the CCA solution, where all others start at random or at nothing."""

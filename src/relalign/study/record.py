@@ -21,6 +21,7 @@ from relalign.system.artifacts import canonical_json
 
 # Keys that came after searches had been made: at their defaults they change nothing, and are left out.
 ADDED_LATER = {
+    "backbone": {"fusion_start"},
     "encoder": {"train_from", "views"},
     "training": {"captions_per_step", "encode_rows", "encoder_learning_rate", "layer_decay"},
 }
@@ -83,7 +84,7 @@ def fingerprint(params: Params, study: Study, dataset: str) -> str:
         params.validate_,
         *(part for one in made_with for part in (one.method, one.backbone)),
     ]
-    content = [section.model_dump(mode="json") for section in sections]
+    content = [_known_then(section, ADDED_LATER["backbone"]) for section in sections]
     content[1:1] = [data]
     content[3:3] = [
         _known_then(params.encoder[name], ADDED_LATER["encoder"])

@@ -172,6 +172,7 @@ def _groups(method: TrainedMethod, settings: Training) -> list[Group]:
     soon takes those away from a good start that have one.
     """
     rates = dict.fromkeys(method.backbone.started_parameters(), settings.learning_rate)
+    rates |= dict.fromkeys(method.backbone.language_parameters(), settings.encoder_learning_rate)
     for encoder in method.backbone.encoders.values():
         rates |= encoder_rates(cast(TrainedEncoder, encoder), settings)
     fresh = settings.fresh_learning_rate or settings.learning_rate

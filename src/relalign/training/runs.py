@@ -16,6 +16,7 @@ from relalign.methods import TRAINED
 from relalign.methods.cca import fit_cca, start_from_cca
 from relalign.methods.model_files import build_method, load_model, save_model
 from relalign.methods.zero_shot import ZeroShotEmbedder
+from relalign.model.fusion_start import start_fusion
 from relalign.retrieval.embeddings import Embeddings, embed, write_embeddings
 from relalign.retrieval.finished import finished
 from relalign.retrieval.index import write_index
@@ -26,7 +27,14 @@ from relalign.system.memory import keep_freed_memory
 from relalign.training.checkpoint import drop_checkpoint
 from relalign.training.history import Row, write_history
 from relalign.training.loop import fit, validation_metrics
-from relalign.training.split_data import load_split, model_inputs, open_stores, trained_encoders, widths_of
+from relalign.training.split_data import (
+    fusion_start,
+    load_split,
+    model_inputs,
+    open_stores,
+    trained_encoders,
+    widths_of,
+)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -101,6 +109,7 @@ def _fit(
     widths = widths_of(*open_stores(params, layout), encoders)
     data = load_split(params, layout, "train", device=device, seed=seed)
     validation = load_split(params, layout, "val", device=device, seed=seed)
+    fusion = None
     if not trains:
         fits = isinstance(settings, Cca)
         embedder = fit_cca(data, settings, widths=widths) if fits else ZeroShotEmbedder(widths)
@@ -108,7 +117,11 @@ def _fit(
         history: list[Row] = [{"epoch": 0, **validation_metrics(embedder, validation)}]
         tracked.log_epoch(history[0], step=0)
     else:
-        trained = build_method(settings, params.backbone, widths, seed=seed, encoders=encoders).to(device)
+        fusion, layers = fusion_start(params, layout)
+        trained = build_method(settings, params.backbone, widths, seed=seed, encoders=encoders, fusion=fusion)
+        if fusion is not None:
+            start_fusion(trained.backbone, layers)
+        trained.to(device)
         start_from_cca(trained.backbone, data, params.backbone)
         module = trained
         progress = fit(
@@ -122,7 +135,15 @@ def _fit(
             on_epoch=lambda row: tracked.log_epoch(row, step=int(row["epoch"])),
         )
         history = progress.history
-    save_model(draft, module, settings=settings, backbone=params.backbone, widths=widths, encoders=encoders)
+    save_model(
+        draft,
+        module,
+        settings=settings,
+        backbone=params.backbone,
+        widths=widths,
+        encoders=encoders,
+        fusion=fusion,
+    )
     return history
 
 

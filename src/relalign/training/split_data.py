@@ -17,6 +17,8 @@ from relalign.features.store import FeatureStore
 from relalign.features.table import Features, Table
 from relalign.layout import Layout
 from relalign.model.backbone import Widths
+from relalign.model.fusion import FusionShape
+from relalign.model.fusion_start import State, language_layers
 from relalign.settings import Params
 
 
@@ -54,6 +56,13 @@ def trained_encoders(params: Params, layout: Layout) -> dict[str, TrainedEncoder
         for side, name in chosen.items()
         if params.encoder[name].train_from is not None
     }
+
+
+def fusion_start(params: Params, layout: Layout) -> tuple[FusionShape | None, list[State]]:
+    """With `backbone.fusion_start: text_encoder` the shape and the weights at which fusion starts."""
+    if params.backbone.fusion_start == "random":
+        return None, []
+    return language_layers(layout.encoder(params.encoders.text), params.backbone.fusion_layers)
 
 
 def load_split(
@@ -106,6 +115,7 @@ def model_inputs(params: Params, layout: Layout) -> dict[str, Path]:
         f"{side}_encoder": layout.encoder(name)
         for side, name in chosen.items()
         if params.encoder[name].train_from is not None
+        or (side == "text" and params.backbone.fusion_start == "text_encoder")
     }
     return trained | {
         "pairs": layout.pairs,

@@ -189,6 +189,11 @@ def as_pixels(activations: Float[Tensor, "batch pixel 3"]) -> Float[Tensor, "bat
     return pixels
 
 
+def layers_of(root: Any) -> nn.ModuleList:
+    """The layers of an encoder's tower; none if it does not keep them in a list."""
+    return _layers(root)[1]
+
+
 def _layers(root: Any) -> tuple[str, nn.ModuleList]:
     for path in _LISTS:
         try:
