@@ -41,6 +41,9 @@ def test_every_method_trains_exports_and_is_measured_with_encoders_that_train(tm
     metrics = json.loads((layout.run(method, 0) / "metrics.json").read_text())
     assert 0 <= metrics["rsum"] <= 600
     assert metrics["isd/singular"] >= 0
+    assert {"encoder/i2i/ndcg@10", "encoder/t2t/ndcg@10", "teacher/i2i/ndcg@10", "teacher/t2t/ndcg@10"} <= {
+        *metrics
+    }
     start = trained_encoders(params, layout)
     trained = weights(layout, method)
     for side, encoder in start.items():

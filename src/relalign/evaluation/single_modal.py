@@ -14,14 +14,14 @@ from relalign.metrics.tied import EXCLUDED
 
 
 def measure_single_modal(
-    test: GradedTestSet, *, ks: Sequence[int], released_protocol: bool = False
+    test: GradedTestSet, *, ks: Sequence[int], prefix: str = "", released_protocol: bool = False
 ) -> list[Measurement]:
     """`i2i/ndcg@k` over N images and `t2t/ndcg@k` of the N first captions over all captions.
 
     The relevance of image j to image i is that of j to the first caption of i; that of caption c to a caption
     of image i is that of c to image i, so the sibling captions are relevant with 1. The query itself is taken
-    out of both the ranking and the ideal ranking; with `released_protocol` its similarity is set to 0 instead
-    and the names begin with `released/`. Queries to which nothing is relevant are left out.
+    out of both the ranking and the ideal ranking; with `released_protocol` its similarity is set to 0 instead.
+    Names begin with `prefix`. Queries to which nothing is relevant are left out.
     """
     score = 0.0 if released_protocol else EXCLUDED
     queries, candidates = len(test.captioned), len(test.text)
@@ -34,7 +34,6 @@ def measure_single_modal(
             scores = cosine(rows[own], rows)
             leave_out(scores, gains, torch.from_numpy(own), score=score)
             found[side].append(ndcg(scores, gains, ks=ks))
-    prefix = "released/" if released_protocol else ""
     ids = {"i2i": test.embeddings.image_ids[test.captioned], "t2t": test.embeddings.text_ids[test.first_caption]}
     return [
         measurement

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from relalign.data.pairs import read_pairs
+from relalign.evaluation.encoder_space import measure_encoders
 from relalign.evaluation.fusion_metrics import measure_attention, measure_reranked
 from relalign.evaluation.judgements import JudgedNames, read_graded_pairs, read_positives
 from relalign.evaluation.phrase_regions import (
@@ -72,10 +73,14 @@ def _fusion(
     model = load_model(run / "model", device=data.image_ids.device)
     if not isinstance(model, Backbone):
         return [], None, {}
-    data = finished(model, data)
+    frozen, data = data, finished(model, data)
     measurements = measure_attention(
         model, data, embeddings, _phrases(params, layout, data), precision=settings.precision
     )
+    if len(model.encoders):
+        relevance = load_relevance(layout.relevance)
+        for name, split in (("encoder", data), ("teacher", frozen)):
+            measurements += measure_encoders(split, embeddings, relevance, ks=settings.ndcg_at, prefix=f"{name}/")
     if not settings.rerank_depth:
         return measurements, None, {}
     validation = load_split(params, layout, "val", device=data.image_ids.device, seed=seed)

@@ -80,7 +80,7 @@ def _graded(test: GradedTestSet, settings: Evaluate, cross: CrossScores | None) 
     if settings.released_protocol:
         cosines = test.image @ test.text.T
         i2t, t2i = cross or (cosines, cosines.T)
-        measurements += measure_single_modal(test, ks=ks, released_protocol=True)
+        measurements += measure_single_modal(test, ks=ks, prefix="released/", released_protocol=True)
         measurements += measure_mixed_released(test, i2t, t2i, ks=ks)
     return measurements
 

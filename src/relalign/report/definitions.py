@@ -95,6 +95,8 @@ FAMILIES = (
     (r"mixed_calibrated", "One pool, each query's scores standardised within each modality"),
     (r"isd", "Attention distance of matching pairs"),
     (r"geometry", "Shape of the learned space"),
+    (r"encoder", "Each trained encoder's own vectors, before the shared space"),
+    (r"teacher", "The same encoders' vectors before they were trained: the single-modal teachers"),
     (r"folds(\d+)", "Mean over folds of {} test images"),
     (r"first(\d+)", "The first {} test images alone"),
     (
