@@ -31,6 +31,7 @@ CODE = (
     "methods/cca.py",  # where all others start
     "methods/method.py",
     "methods/model_files.py",
+    "methods/zero_shot.py",
     "metrics/isd.py",
     "metrics/ranks.py",
     "metrics/recall.py",
