@@ -2,8 +2,7 @@
 
 `python -m benchmarks.streaming [--images 113287] [--captions 566747]`: makes sparse synthetic stores of
 activations at a cut (which fill little of a disk), starts at CCA, and takes all batches of an epoch, each read
-whole. Prints pairs a
-second and the peak of memory, which must stay below 8 GB.
+whole. Prints pairs a second and the peak of memory, which must stay below 8 GB.
 """
 
 import argparse

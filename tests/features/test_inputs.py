@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relalign.features.encoders.base import Encoded, TokenisedCaption
-from relalign.features.inputs import CaptionInputs, _half, full_batches
+from relalign.features.encoders.base import Encoded, TokenisedCaption, saturated_half
+from relalign.features.inputs import CaptionInputs, full_batches
 from relalign.settings.corruption import Corruption
 
 
@@ -18,13 +18,13 @@ def test_batches_are_full_and_hold_every_row_once_in_order(rows: list[int], size
 
 
 def test_values_beyond_float16_saturate_instead_of_becoming_infinite() -> None:
-    assert _half(torch.tensor([1e6, -1e6, 0.5])).tolist() == [65504.0, -65504.0, 0.5]
+    assert saturated_half(torch.tensor([1e6, -1e6, 0.5])).tolist() == [65504.0, -65504.0, 0.5]
 
 
 class _Listening:
-    keeps_all = False
-
     """A text encoder that remembers the captions it was given."""
+
+    keeps_all = False
 
     def tokenise(self, captions: list[str]) -> list[TokenisedCaption]:
         self.captions = captions

@@ -18,7 +18,7 @@ from PIL import Image
 from relalign.data.corruption import corrupt_caption, corrupt_image, vocabulary_of
 from relalign.data.images import load_image
 from relalign.errors import RelalignError
-from relalign.features.encoders.base import Encoded, ImageEncoder, TextEncoder
+from relalign.features.encoders.base import Encoded, ImageEncoder, TextEncoder, saturated_half
 from relalign.features.views import of_view, view_of
 from relalign.settings.corruption import Corruption
 
@@ -118,7 +118,7 @@ class ImageInputs:
         prepared = [self.encoder.prepare(self._image(row)) for row in batch[:real]]
         encoded = self.encoder.encode(np.stack(prepared)[np.arange(len(batch)) % real])
         lengths = np.full(real, encoded.tokens.shape[1], dtype=np.int32)
-        pooled, summary = encoded.pooled[:real].numpy(), _half(encoded.summary[:real])
+        pooled, summary = encoded.pooled[:real].numpy(), saturated_half(encoded.summary[:real]).numpy()
         return EncodedRows(batch[:real], _stored(encoded.tokens[:real]), lengths, pooled, summary)
 
     def _image(self, row: np.int64) -> Image.Image:
@@ -170,7 +170,7 @@ class CaptionInputs:
         captions = [self.tokenised[row] for row in batch]
         numbers, words = (np.stack([getattr(one, name) for one in captions]) for name in ("numbers", "content"))
         encoded = self.encoder.encode(numbers, words)
-        pooled, summary = encoded.pooled[:real].numpy(), _half(encoded.summary[:real])
+        pooled, summary = encoded.pooled[:real].numpy(), saturated_half(encoded.summary[:real]).numpy()
         hidden, content = _stored(encoded.tokens), words[:real]
         keep = np.ones_like(content) if self.encoder.keeps_all else content
         lengths = keep.sum(1).astype(np.int32)
@@ -194,16 +194,10 @@ def full_batches(rows: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[n
         yield np.resize(batch, size), len(batch)
 
 
-def _half(values: Any) -> NDArray[np.float16]:
-    """Float16, saturated instead of overflowing to infinity."""
-    largest = float(np.finfo(np.float16).max)
-    return values.clamp(-largest, largest).half().numpy()  # type: ignore[no-any-return]
-
-
 def _stored(tokens: Any) -> NDArray[Any]:
     """Features in float16; token numbers and pixels as they are, in as few bytes as hold them."""
     if tokens.is_floating_point():
-        return _half(tokens)
+        return saturated_half(tokens).numpy()
     return tokens.numpy() if tokens.dtype == torch.uint8 else tokens.numpy().astype(np.int32)  # type: ignore[no-any-return]
 
 

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from relalign.objectives.similarity import at_least_float32
+
 
 @dataclass(frozen=True)
 class Table:
@@ -32,12 +34,15 @@ class Table:
     def gather(
         self, rows: Int[Tensor, " batch"]
     ) -> tuple[Shaped[Tensor, "batch token width"], Bool[Tensor, "batch token"]]:
-        """Tokens of the given rows, cut to the longest of them, and the mask of real ones; features in float32."""
+        """Tokens of the given rows, cut to the longest of them, and the mask of real ones.
+
+        Features are in float32 at least.
+        """
         lengths = self.lengths[rows]
         longest = max(int(lengths.max()), 1) if len(rows) else 1
         mask = torch.arange(longest, device=lengths.device) < lengths[:, None]
         tokens = self.tokens[rows.to(self.tokens.device), :longest].to(lengths.device)
-        return tokens.float() if tokens.is_floating_point() else tokens, mask
+        return at_least_float32(tokens) if tokens.is_floating_point() else tokens, mask
 
     def let_go(self) -> None:
         """Forget the pages that were read of memory-mapped arrays: they stay in the system's cache, for anyone who
@@ -46,9 +51,9 @@ class Table:
             array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
     def vectors(self, name: str, rows: Int[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
-        """`pooled` or `summary` of the given rows, in float32."""
+        """`pooled` or `summary` of the given rows, in float32 at least."""
         array: Tensor = getattr(self, name)
-        return array[rows.to(array.device)].to(self.lengths.device, torch.float32)
+        return at_least_float32(array[rows.to(array.device)].to(self.lengths.device))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,10 @@ def method_identity(params: Params, method: str) -> dict[str, Any]:
         "settings": settings.model_dump(mode="json"),
         "backbone": params.backbone.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json", exclude={"checkpoint_seconds"}),
-        "encoders": {name: params.encoder[name].model_dump(mode="json") for _, name in params.encoders},
+        "encoders": {
+            name: params.encoder[name].model_dump(mode="json", include={"train_from", "views"})
+            for _, name in params.encoders
+        },
         "rotate_validation": params.datasets[params.dataset].rotate_validation,
         "code": _code_hash(settings.algorithm),
     }

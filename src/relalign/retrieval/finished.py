@@ -8,6 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from relalign.features.batches import SplitData
+from relalign.features.encoders.base import saturated_half
 from relalign.features.table import Features, Table
 from relalign.methods.model_files import Embedder
 from relalign.model.backbone import Backbone
@@ -45,5 +46,4 @@ def _finished(backbone: Backbone, side: str, features: Features) -> Features:
 
 def _part(features: Features) -> tuple[Tensor, ...]:
     tokens, mask = features.tokens()
-    largest = torch.finfo(torch.float16).max
-    return tokens.clamp(-largest, largest).half().cpu(), mask.sum(1), features.pooled, features.summary
+    return saturated_half(tokens).cpu(), mask.sum(1), features.pooled, features.summary

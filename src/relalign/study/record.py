@@ -21,9 +21,13 @@ from relalign.system.artifacts import canonical_json
 
 # Keys that came after searches had been made: at their defaults they change nothing, and are left out.
 ADDED_LATER = {
-    "backbone": {"fusion_start"},
-    "encoder": {"train_from", "views"},
-    "training": {"captions_per_step", "encode_rows", "encoder_learning_rate", "layer_decay"},
+    "captions_per_step",
+    "encode_rows",
+    "encoder_learning_rate",
+    "fusion_start",
+    "layer_decay",
+    "train_from",
+    "views",
 }
 WHERE_IT_RUNS = {"device", "threads", "checkpoint_seconds"}  # training's settings that no trial depends on
 
@@ -82,25 +86,19 @@ def fingerprint(params: Params, study: Study, dataset: str) -> str:
     sections = [
         study.search,
         params.validate_,
+        *(params.encoder[name] for name in (params.encoders.image, params.encoders.text)),
         *(part for one in made_with for part in (one.method, one.backbone)),
     ]
-    content = [_known_then(section, ADDED_LATER["backbone"]) for section in sections]
-    content[1:1] = [data]
-    content[3:3] = [
-        _known_then(params.encoder[name], ADDED_LATER["encoder"])
-        for name in (params.encoders.image, params.encoders.text)
-    ]
-    content += [
-        _known_then(one.training, ADDED_LATER["training"], exclude=WHERE_IT_RUNS, exclude_none=True)
-        for one in made_with
-    ]
+    content = [_known_then(section) for section in sections]
+    content.insert(1, data)
+    content += [_known_then(one.training, exclude=WHERE_IT_RUNS, exclude_none=True) for one in made_with]
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def _known_then(section: Section, later: set[str], **asked: Any) -> dict[str, Any]:
+def _known_then(section: Section, **asked: Any) -> dict[str, Any]:
     content = section.model_dump(mode="json", **asked)
-    unchanged = later & {*content} - {*section.model_dump(exclude_defaults=True)}
-    return {key: value for key, value in content.items() if key not in unchanged}
+    left_out = ADDED_LATER - {*section.model_dump(exclude_defaults=True)}
+    return {key: value for key, value in content.items() if key not in left_out}
 
 
 def best(scores: list[float]) -> int:

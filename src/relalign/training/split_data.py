@@ -50,10 +50,9 @@ def widths_of(
 
 def trained_encoders(params: Params, layout: Layout) -> dict[str, TrainedEncoder]:
     """The trained part, at its start, of each encoder that has one."""
-    chosen = {"image": params.encoders.image, "text": params.encoders.text}
     return {
         side: load_trained(params.encoder[name], layout.encoder(name), rows_at_once=params.training.encode_rows)
-        for side, name in chosen.items()
+        for side, name in params.encoders
         if params.encoder[name].train_from is not None
     }
 
@@ -110,10 +109,9 @@ def features_from(store: FeatureStore, ids: NDArray[np.int64], device: torch.dev
 
 def model_inputs(params: Params, layout: Layout) -> dict[str, Path]:
     """What a trained model depends on, for its manifest."""
-    chosen = {"image": params.encoders.image, "text": params.encoders.text}
     trained = {
         f"{side}_encoder": layout.encoder(name)
-        for side, name in chosen.items()
+        for side, name in params.encoders
         if params.encoder[name].train_from is not None
         or (side == "text" and params.backbone.fusion_start == "text_encoder")
     }

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,18 +149,13 @@ def test_a_part_is_rebuilt_from_its_description_without_the_encoders_folder(
         _assert_equal(again.eval()(below), trained(below), exactly=True)
 
 
-class _Double(Table):
-    """A table whose activations stay in float64."""
-
-    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        tokens, mask = super().gather(rows)
-        return tokens.double(), mask
-
-
 def _gradients(trained: TrainedEncoder, below: Features) -> dict[str, Tensor]:
     trained.double()
-    in_double = Features(_Double(**vars(below.table)), below.rows, (below.pooled.double(), below.summary.double()))
-    found = trained(in_double)
+    table = replace(
+        below.table, **{name: getattr(below.table, name).double() for name in ("tokens", "pooled", "summary")}
+    )
+    found = trained(Features(table, below.rows))
+    assert found.pooled.dtype == torch.float64
     torch.manual_seed(0)
     values = (found.pooled, found.summary, found.table.tokens)
     torch.stack([(value.sin() * torch.randn_like(value)).sum() for value in values]).sum().backward()

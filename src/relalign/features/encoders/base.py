@@ -70,3 +70,9 @@ def mean_and_maximum(
     left_out = ~real.unsqueeze(-1)
     mean = tokens.masked_fill(left_out, 0.0).sum(1) / real.sum(1, keepdim=True)
     return torch.cat([mean, tokens.masked_fill(left_out, -torch.inf).amax(1)], dim=1)
+
+
+def saturated_half(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Float16, as stores keep features, saturated instead of overflowing to infinity."""
+    largest = torch.finfo(torch.float16).max
+    return values.clamp(-largest, largest).half()

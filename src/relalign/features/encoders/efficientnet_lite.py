@@ -76,7 +76,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The network up to its last feature map."""
+    """The layers up to the last feature map; `EfficientNetLite0Part` runs them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,11 +88,6 @@ class EfficientNetLite0(nn.Module):
                 channels = out
         self.blocks = nn.Sequential(*blocks)
         self.head = SameConv(channels, 1280, 1)
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1280 h2 w2"]:
-        """The last feature map, of side ceil(side / 32), for pixels already scaled."""
-        stem = F.relu6(self.stem(image), inplace=True)
-        return F.relu6(self.head(self.blocks(stem)), inplace=True)
 
 
 class EfficientNetLite0Part(EncoderPart):
@@ -163,8 +158,8 @@ class EfficientNetLite0Encoder:
         network = load_network(folder).eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.train_from = train_from
         self.part = EfficientNetLite0Part(network)
-        above = EfficientNetLite0Part(network, train_from or INPUT).trained_layers()
-        self.at_cut = InputOf(above[0])
+        above = EfficientNetLite0Part(network, train_from or INPUT)
+        self.at_cut = None if train_from in (None, INPUT) else InputOf(above.trained_layers()[0])
 
     def prepare(self, image: Image.Image) -> UInt8[np.ndarray, "side side 3"]:
         """The square image, as bytes."""
@@ -181,7 +176,7 @@ class EfficientNetLite0Encoder:
         encoded = self.part(pixels, everywhere)
         tokens = encoded.tokens
         if self.train_from is not None:
-            tokens = pixels if self.train_from == INPUT else self.at_cut.seen.flatten(2).transpose(1, 2)
+            tokens = pixels if self.at_cut is None else self.at_cut.seen.flatten(2).transpose(1, 2)
         return Encoded(tokens.cpu(), encoded.pooled.cpu(), encoded.summary.cpu())
 
 

@@ -41,13 +41,13 @@ class _TransformersPart(EncoderPart):
         super().__init__()
         root = getattr(model, tower, model)
         path, layers = _layers(root)
-        known = [INPUT, *(f"layer.{index}" for index in range(len(layers)))]
-        position = cut_position(cut, known, encoder=type(root).__name__)
+        position = _position(root, cut)
         self.joint = hasattr(model, tower)
         self.skipped = max(position - 1, 0)  # layers
         self.from_input = position == 0
         _drop(model, {"vision_model": "visual_projection", "text_model": "text_projection"}, keep=tower)
-        if any(True for _ in getattr(getattr(root, "pooler", None), "parameters", tuple)()):
+        pooler = getattr(root, "pooler", None)
+        if pooler is not None and list(pooler.parameters()):
             root.pooler = None  # never used, and random in headless checkpoints
         if not self.from_input:
             holder = root.get_submodule(path.rpartition(".")[0])
@@ -65,18 +65,12 @@ class _TransformersPart(EncoderPart):
 
     def trained_layers(self) -> Sequence[nn.Module]:
         """The embeddings, if they are above the cut, and the layers."""
-        layers = _layers(self.root)[1]
-        return [
-            *((self.root.embeddings,) if self.from_input and hasattr(self.root, "embeddings") else ()),
-            *layers,
-        ]
+        embeddings = [self.root.embeddings] if self.from_input and hasattr(self.root, "embeddings") else []
+        return [*embeddings, *layers_of(self.root)]
 
     def first_layer(self, cut: str) -> nn.Module:
-        """Of a whole encoder, the layer whose input is cached for a cut that is not the input."""
-        layers = _layers(self.root)[1]
-        known = [INPUT, *(f"layer.{index}" for index in range(len(layers)))]
-        position = cut_position(cut, known, encoder=type(self.root).__name__)
-        return layers[position - 1] if position else self.root
+        """Of a whole encoder, the layer whose input is cached for a cut other than the input."""
+        return layers_of(self.root)[_position(self.root, cut) - 1]
 
 
 class TransformersImagePart(_TransformersPart):
@@ -88,9 +82,9 @@ class TransformersImagePart(_TransformersPart):
     """
 
     def __init__(self, model: Any, cut: str = INPUT) -> None:
-        self_prefix = _prefix_length(getattr(model, "vision_model", model))
+        prefix = _prefix_length(getattr(model, "vision_model", model))  # before embeddings are taken out
         super().__init__(model, "vision_model", cut)
-        self.prefix = self_prefix
+        self.prefix = prefix
         self.token_width = _width(self.root)
 
     def forward(
@@ -203,6 +197,11 @@ def _layers(root: Any) -> tuple[str, nn.ModuleList]:
         if isinstance(found, nn.ModuleList) and hasattr(root, "embeddings"):
             return path, found
     return "", nn.ModuleList()
+
+
+def _position(root: Any, cut: str) -> int:
+    known = [INPUT, *(f"layer.{index}" for index in range(len(layers_of(root))))]
+    return cut_position(cut, known, encoder=type(root).__name__)
 
 
 def _drop(model: Any, towers: dict[str, str], *, keep: str) -> None:
