@@ -1,4 +1,4 @@
-"""The options of `relalign evaluate` and `relalign compare`; the work is imported when it is asked for."""
+"""The options of the commands that people type; the work is imported when it is asked for."""
 
 import argparse
 from pathlib import Path
@@ -6,9 +6,25 @@ from typing import Any
 
 
 def add_user_commands(commands: Any) -> None:
-    """Add `evaluate` and `compare` to the command line."""
+    """Add `init`, `evaluate` and `compare` to the command line."""
+    _add_init(commands)
     _add_evaluate(commands)
     _add_compare(commands)
+
+
+def _add_init(commands: Any) -> None:
+    parser = commands.add_parser("init", help="take images and captions of your own into use")
+    parser.add_argument("path", type=Path, metavar="FOLDER_OR_FILE", help="the folder with both, or the captions")
+    parser.add_argument("--name", help="of the dataset in params.yaml; default: that of the folder or file")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="where the images are, if not there")
+    for role, what in (
+        ("image", "names the images"),
+        ("caption", "holds the captions"),
+        ("split", "says the split"),
+    ):
+        parser.add_argument(f"--{role}-column", metavar="NAME", help=f"the column that {what}; default: guessed")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    parser.set_defaults(run=_init)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -69,6 +85,12 @@ def _cutoff(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
+
+
+def _init(options: argparse.Namespace) -> None:
+    from relalign.commands import init
+
+    init.run(options)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
