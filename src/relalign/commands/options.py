@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+FILES = ".npy, .npz, .safetensors, .pt or .parquet; FILE#NAME for one of several arrays in it"
+
 
 def add_user_commands(commands: Any) -> None:
     """Add `init`, `evaluate` and `compare` to the command line."""
@@ -30,22 +32,25 @@ def _add_init(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="score image and text embeddings of any model")
     path = {"type": Path, "metavar": "FILE"}
-    parser.add_argument("--image", **path, required=True, help="image embeddings (.npy), a row an image")
-    parser.add_argument("--text", **path, required=True, help="text embeddings (.npy), a row a caption")
+    parser.add_argument("--image", **path, required=True, help=f"image embeddings ({FILES}), a row an image")
+    parser.add_argument("--text", **path, required=True, help=f"text embeddings ({FILES}), a row a caption")
     parser.add_argument(
         "--pairs",
         **path,
         required=True,
-        help="the image of each caption (.npy of integers): its id with --image-ids, else its row in --image",
+        help="the image of each caption (integers): its id with --image-ids, else its row in --image",
     )
-    parser.add_argument("--image-ids", **path, help="ids of the images (.npy); default: row numbers")
-    parser.add_argument("--text-ids", **path, help="ids of the captions (.npy); default: row numbers")
+    parser.add_argument("--image-ids", **path, help="ids of the images; default: row numbers")
+    parser.add_argument("--text-ids", **path, help="ids of the captions; default: row numbers")
+    parser.add_argument(
+        "--merge-equal-images", action="store_true", help="equal rows of --image are one image, repeated a caption"
+    )
     parser.add_argument("--captions", **path, help="captions, a line each: adds single-modal and mixed retrieval")
     parser.add_argument(
         "--labels", **path, help="a class a caption, a line each (may be empty): adds mAP@R by class"
     )
-    parser.add_argument("--image-teacher", **path, help="single-modal image vectors (.npy): adds neighbours kept")
-    parser.add_argument("--text-teacher", **path, help="single-modal text vectors (.npy)")
+    parser.add_argument("--image-teacher", **path, help="single-modal image vectors: adds neighbours kept")
+    parser.add_argument("--text-teacher", **path, help="single-modal text vectors")
     parser.add_argument(
         "--judgements",
         nargs=3,
