@@ -94,7 +94,7 @@ def broken(name, array):
         (broken("image", np.ones((12, 5))), "image.npy has 5 columns and .*text.npy has 8"),
         (
             broken("image", np.array([object()])),
-            "image.npy is no readable .npy file of numbers .it holds something",
+            "image.npy is no readable .npy file of numbers",
         ),
         (broken("image", np.full((12, 8), np.nan)), "12 of 12 rows are not finite .* ids 10, 13"),
         (broken("pairs", np.zeros(24)), "pairs.npy is an array of float64"),
