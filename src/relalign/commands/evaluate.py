@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
 def _knowledge(
     options: argparse.Namespace, embeddings: Embeddings, image_order: Any, text_order: Any
 ) -> Knowledge:
-    relevance, labels = None, None
+    relevance, labels, languages = None, None, None
     if options.captions is not None:
         lines = read_lines(options.captions, len(text_order))
         captions = [lines[row] for row in text_order]
@@ -68,9 +68,13 @@ def _knowledge(
     if options.labels is not None:
         named = pd.Series(read_lines(options.labels, len(text_order))).replace("", None)
         labels = pd.factorize(named)[0].astype(np.int64)[text_order]
+    if options.languages is not None:
+        named_languages = read_lines(options.languages, len(text_order))
+        languages = [named_languages[row] for row in text_order]
     return Knowledge(
         relevance=relevance,
         labels=labels,
+        languages=languages,
         teachers=_teachers(options, image_order, text_order),
         positives={
             name: (read_positives(Path(i2t)), read_positives(Path(t2i))) for name, i2t, t2i in options.judgements

@@ -49,6 +49,7 @@ def _add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--labels", **path, help="a class a caption, a line each (may be empty): adds mAP@R by class"
     )
+    parser.add_argument("--languages", **path, help="a language a caption, a line each: adds recall by language")
     parser.add_argument("--image-teacher", **path, help="single-modal image vectors: adds neighbours kept")
     parser.add_argument("--text-teacher", **path, help="single-modal text vectors")
     parser.add_argument(

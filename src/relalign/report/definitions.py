@@ -97,6 +97,7 @@ FAMILIES = (
     (r"geometry", "Shape of the learned space"),
     (r"encoder", "Each trained encoder's own vectors, before the shared space"),
     (r"teacher", "The same encoders' vectors before they were trained: the single-modal teachers"),
+    (r"language_(.+)", "The captions in one language alone: {}"),
     (r"folds(\d+)", "Mean over folds of {} test images"),
     (r"first(\d+)", "The first {} test images alone"),
     (
