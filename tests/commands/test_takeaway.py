@@ -158,6 +158,19 @@ def test_a_card_of_a_run_without_evaluation_says_so(project, tmp_path: Path, mon
     assert "was not evaluated" in card.text
 
 
+def test_both_towers_go_along_as_onnx_if_asked_for(project, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(project[1].root)
+    assert main(["export", "cca", "--onnx", "--output", str(tmp_path / "cca")]) == 0
+    assert {path.name for path in (tmp_path / "cca").glob("*.onnx")} == {"image.onnx", "text.onnx"}
+    assert "`image.onnx` and `text.onnx`" in (tmp_path / "cca/README.md").read_text()
+
+
+def test_without_the_packages_for_onnx_it_says_what_to_install(project, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(project[1].root)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "pip install 'relalign[onnx]'" in said(capsys, "cca", "--onnx")
+
+
 def test_an_edited_card_does_not_keep_a_model_from_loading(elsewhere: Path) -> None:
     card = elsewhere / "exported/consensus/README.md"
     card.write_text(card.read_text() + "\nMine.\n")

@@ -70,6 +70,7 @@ def _add_export(commands: Any) -> None:
     parser.add_argument("method", metavar="METHOD", help="an entry of `method` in params.yaml that is trained")
     parser.add_argument("--seed", type=int, metavar="N", help="default: the best on validation of those trained")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: exported/METHOD")
+    parser.add_argument("--onnx", action="store_true", help="add both towers as ONNX (needs relalign[onnx])")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
     parser.set_defaults(run=_export)
 

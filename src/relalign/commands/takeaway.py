@@ -8,6 +8,7 @@ from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.report.model_card import write_model_card
 from relalign.retrieval.exported import load_exported, read_exported, write_exported
+from relalign.retrieval.onnx_files import check_onnx_is_installed, write_onnx
 from relalign.settings import Params, load_params
 from relalign.system.artifacts import MANIFEST, publish, read_manifest
 from relalign.system.disk import full_disk_explained
@@ -21,6 +22,8 @@ def run(options: argparse.Namespace) -> None:
     params.settings_of(options.method)
     output = options.output or Path("exported") / options.method
     _check_replaceable(output)
+    if options.onnx:
+        check_onnx_is_installed()
     seed, why = options.seed, "as asked for"
     if seed is None:
         seed, why = best_seed(params, layout, options.method)
@@ -29,10 +32,12 @@ def run(options: argparse.Namespace) -> None:
         publish(output, made_by="relalign export", parameters={"method": options.method, "seed": seed}) as draft,
     ):
         exported = write_exported(draft, params, layout, method=options.method, seed=seed)
-        width = (
-            load_exported(draft).encode_texts(["a"]).shape[1]
-        )  # so that nothing is published that does not load
-        write_model_card(draft, exported, params, layout, name=output.name, width=width, onnx=False)
+        model = load_exported(draft, "cpu")  # so that nothing is published that does not load
+        if options.onnx:
+            write_onnx(model, draft)
+        width = model.encode_texts(["a"]).shape[1]
+        name = output.resolve().name
+        write_model_card(draft, exported, params, layout, name=name, width=width, onnx=options.onnx)
     sys.stdout.write(f'{output}: {options.method}, seed {seed} ({why})\nrelalign.load("{output}") loads it.\n')
 
 

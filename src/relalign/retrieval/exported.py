@@ -5,6 +5,7 @@
 | `config.json` | what it is: method, seed, dataset, encoders, and the share with which fusion re-ranks |
 | `model/` | the trained weights, those of trained encoder layers included, as the pipeline published them |
 | `encoders/image/`, `encoders/text/` | weights, preprocessing and tokenizer, frozen layers included |
+| `image.onnx`, `text.onnx` | both towers, with `--onnx` (see `relalign.retrieval.onnx_files`) |
 | `README.md` | the model card |
 
 Weights are safetensors; nothing is pickled.

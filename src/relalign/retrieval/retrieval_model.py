@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -210,7 +210,8 @@ class RetrievalModel:
         order, parts = [], []
         with tqdm(total=count, desc=f"Encoding {side}s", disable=None if bar is None else not bar) as progress:
             for rows, features in batches:
-                vectors = unscaled(self.embedder, side, features)
+                features = self._finish(side, features)
+                vectors = unscaled(self.embedder, side, features.pooled, features.summary)
                 scaled = F.normalize(vectors, dim=-1) if normalize else vectors
                 order.append(rows)
                 parts.append(scaled.float().numpy(force=True))
@@ -219,12 +220,14 @@ class RetrievalModel:
         embedded: NDArray[np.float32] = np.concatenate(parts)[np.concatenate(order).argsort()]
         return embedded
 
+    def _finish(self, side: str, features: Features) -> Features:
+        return self.embedder.finished(side, features) if isinstance(self.embedder, Backbone) else features
+
     @torch.inference_mode()
     def _finished(self, batches: _Batches, side: str) -> Features:
         order, parts = [], []
         for rows, features in batches:
-            if isinstance(self.embedder, Backbone):
-                features = self.embedder.finished(side, features)
+            features = self._finish(side, features)
             tokens, mask = features.tokens()
             order.append(torch.from_numpy(rows))
             parts.append((saturated_half(tokens).cpu(), mask.sum(1), features.pooled, features.summary))
@@ -238,16 +241,22 @@ class RetrievalModel:
         return features_of(tokens, lengths, pooled, summary)
 
 
-def unscaled(embedder: Embedder, side: str, features: Features) -> Tensor:
-    """An embedding before it is scaled to unit norm, of "image" or "text" features below a cut or finished."""
+def unscaled(
+    embedder: Embedder,
+    side: str,
+    pooled: Float[Tensor, "row pooled_width"],
+    summary: Float[Tensor, "row summary_width"],
+) -> Float[Tensor, "row width"]:
+    """Embeddings before they are scaled to unit norm, of finished vectors; `side` is "image" or "text"."""
     if isinstance(embedder, ZeroShotEmbedder):
-        return features.pooled
+        return pooled
     if isinstance(embedder, LinearEmbedder):
-        linear: Tensor = (features.summary - getattr(embedder, f"{side}_mean")) @ getattr(embedder, f"{side}_map")
+        mean, directions = getattr(embedder, f"{side}_mean"), getattr(embedder, f"{side}_map")
+        linear: Tensor = (summary - mean) @ directions
         return linear
     tower: Tower = getattr(embedder, side)
-    summary = (embedder.finished(side, features).summary - tower.mean) / tower.deviation
-    both: Tensor = tower.linear(summary) + tower.residual(summary)
+    standardised = (summary - tower.mean) / tower.deviation
+    both: Tensor = tower.linear(standardised) + tower.residual(standardised)
     return both
 
 
