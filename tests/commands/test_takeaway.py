@@ -23,7 +23,7 @@ from relalign.layout import Layout
 from relalign.retrieval.embeddings import load_embeddings
 from relalign.settings import Params
 from relalign.training.runs import export, train
-from tests.retrieval.test_retrieval_model import raw
+from tests.raw_runs import raw
 from tests.trained_project import make_project, trained_params
 
 REPOSITORY = Path(__file__).parents[2]

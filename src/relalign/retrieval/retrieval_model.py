@@ -7,6 +7,7 @@ Each step is the pipeline's own, with its roundings, so that embeddings are thos
 """
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -43,7 +44,8 @@ _Batches = Iterator[tuple[NDArray[np.int64], Features]]
 class RetrievalModel:
     """An embedder with the encoders below it: `of_run` makes one from a project, `relalign.load` from a folder.
 
-    Safe to call from several threads at once. All methods raise `RelalignError` for an image or a text that cannot
+    Safe to call from several threads, which take turns: tokenizers and cut encoders have a state while they work,
+    and torch takes all cores by itself. All methods raise `RelalignError` for an image or a text that cannot
     be used; it names the file, or the place in the list.
     """
 
@@ -58,6 +60,7 @@ class RetrievalModel:
     ) -> None:
         self.embedder, self.device, self.max_pixels = embedder, device, max_pixels
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
+        self._alone = threading.Lock()
 
     @classmethod
     def of_run(
@@ -208,7 +211,8 @@ class RetrievalModel:
         self, batches: _Batches, side: str, count: int, *, normalize: bool, bar: bool | None
     ) -> NDArray[np.float32]:
         order, parts = [], []
-        with tqdm(total=count, desc=f"Encoding {side}s", disable=None if bar is None else not bar) as progress:
+        shown = tqdm(total=count, desc=f"Encoding {side}s", disable=None if bar is None else not bar)
+        with self._alone, shown as progress:
             for rows, features in batches:
                 features = self._finish(side, features)
                 vectors = unscaled(self.embedder, side, features.pooled, features.summary)
@@ -226,11 +230,12 @@ class RetrievalModel:
     @torch.inference_mode()
     def _finished(self, batches: _Batches, side: str) -> Features:
         order, parts = [], []
-        for rows, features in batches:
-            features = self._finish(side, features)
-            tokens, mask = features.tokens()
-            order.append(torch.from_numpy(rows))
-            parts.append((saturated_half(tokens).cpu(), mask.sum(1), features.pooled, features.summary))
+        with self._alone:
+            for rows, features in batches:
+                features = self._finish(side, features)
+                tokens, mask = features.tokens()
+                order.append(torch.from_numpy(rows))
+                parts.append((saturated_half(tokens).cpu(), mask.sum(1), features.pooled, features.summary))
         _check_any(parts, side)
         longest = max(part[0].shape[1] for part in parts)
         padded = [(F.pad(tokens, (0, 0, 0, longest - tokens.shape[1])), *rest) for tokens, *rest in parts]
