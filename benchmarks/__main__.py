@@ -2,8 +2,8 @@
 
 Run it on a quiet machine. The parts can be run alone: `benchmarks.start_up`, `benchmarks.pipeline` (after a run of
 the pipeline), `benchmarks.objectives`, `benchmarks.metrics`. Not among them, as they take long, look at trained
-models or fetch files: `benchmarks.run_profile`, `cross_validation`, `dvc_commit`, `download_size`, `meta_step` and
-`attention`.
+models or fetch files: `benchmarks.exported_model`, `run_profile`, `cross_validation`, `dvc_commit`,
+`download_size`, `meta_step` and `attention`.
 """
 
 import subprocess

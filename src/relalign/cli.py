@@ -9,6 +9,11 @@ from relalign import __version__
 from relalign.errors import RelalignError
 
 Command = Callable[[argparse.Namespace], None]
+EXTRAS = {
+    "pipeline": ("snakemake", "dvc", "mlflow", "matplotlib", "resvg_py"),
+    "serve": ("fastapi", "uvicorn"),
+    "onnx": ("onnx", "onnxruntime"),
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +52,8 @@ def _print_reference(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; bad input is one readable message and exit status 2, never a traceback."""
+    """Run one command; bad input, and an extra that is not installed, are one readable message and exit status 2,
+    never a traceback."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # names each build that it does not find
@@ -55,6 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except RelalignError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 2
+    except ModuleNotFoundError as error:
+        extra = next((extra for extra, names in EXTRAS.items() if str(error.name).split(".")[0] in names), None)
+        if extra is None:
+            raise
+        sys.stderr.write(f"error: {error.name} is not installed: pip install 'relalign[{extra}]'.\n")
         return 2
     return 0
 

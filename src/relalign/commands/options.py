@@ -8,10 +8,11 @@ FILES = ".npy, .npz, .safetensors, .pt or .parquet; FILE#NAME for one of several
 
 
 def add_user_commands(commands: Any) -> None:
-    """Add `init`, `evaluate` and `compare` to the command line."""
+    """Add `init`, `evaluate`, `compare` and `export` to the command line."""
     _add_init(commands)
     _add_evaluate(commands)
     _add_compare(commands)
+    _add_export(commands)
 
 
 def _add_init(commands: Any) -> None:
@@ -86,6 +87,16 @@ def _add_compare(commands: Any) -> None:
     parser.set_defaults(run=_compare)
 
 
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser("export", help="write a trained model into a folder that relalign.load loads")
+    parser.add_argument("method", metavar="METHOD", help="an entry of `method` in params.yaml that is trained")
+    parser.add_argument("--seed", type=int, metavar="N", help="default: the best on validation of those trained")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: exported/METHOD")
+    parser.add_argument("--onnx", action="store_true", help="add both towers as ONNX (needs relalign[onnx])")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    parser.set_defaults(run=_export)
+
+
 def _cutoff(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -109,3 +120,9 @@ def _compare(options: argparse.Namespace) -> None:
     from relalign.commands import compare
 
     compare.run(options)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from relalign.commands import takeaway
+
+    takeaway.run(options)

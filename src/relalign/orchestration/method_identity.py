@@ -38,7 +38,12 @@ CODE = (
     "metrics/vectors.py",
     "model",
     "objectives",
-    "retrieval",
+    "retrieval/__init__.py",
+    "retrieval/embeddings.py",
+    "retrieval/finished.py",
+    "retrieval/fusion_share.py",
+    "retrieval/index.py",
+    "retrieval/two_stage.py",
     "training",
 )
 

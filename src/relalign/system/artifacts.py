@@ -128,19 +128,27 @@ def publish(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def read_manifest(folder: Path, *, verify: bool = False) -> dict[str, Any]:
+def read_manifest(
+    folder: Path, *, verify: bool = False, way_out: str = "run the pipeline again"
+) -> dict[str, Any]:
     """The manifest of a published folder; `verify` also checks every file's size and hash.
 
-    Raises `RelalignError` naming the folder or file that is missing, truncated or altered.
+    Raises `RelalignError` naming the folder or file that is missing, truncated or altered; "delete it and
+    `way_out`" is what it advises.
     """
     path = folder / MANIFEST
+    advice = f"Delete {folder} and {way_out}."
     if not path.is_file():
-        raise RelalignError(f"{folder} is incomplete: it has no {MANIFEST}. Delete it and run the pipeline again.")
-    manifest: dict[str, Any] = json.loads(path.read_text())
-    for name, expected in manifest["outputs"].items():
+        raise RelalignError(f"{folder} is incomplete: it has no {MANIFEST}. {advice}")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        outputs = manifest["outputs"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise RelalignError(f"{path} is damaged. {advice}") from None
+    for name, expected in outputs:
         file = folder / name
         if not file.is_file() or file.stat().st_size != expected["bytes"]:
-            raise RelalignError(f"{file} is missing or truncated. Delete {folder} and run the pipeline again.")
+            raise RelalignError(f"{file} is missing or truncated. {advice}")
         if verify and sha256_file(file) != expected["sha256"]:
-            raise RelalignError(f"{file} differs from its manifest. Delete {folder} and run the pipeline again.")
+            raise RelalignError(f"{file} differs from its manifest. {advice}")
     return manifest

@@ -1,0 +1,79 @@
+"""`relalign export`: a trained run as a folder that `relalign.load` loads anywhere."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from relalign.errors import RelalignError
+from relalign.layout import Layout
+from relalign.report.model_card import write_model_card
+from relalign.retrieval.exported import load_exported, read_exported, write_exported
+from relalign.retrieval.onnx_files import check_onnx_is_installed, write_onnx
+from relalign.settings import Params, load_params
+from relalign.system.artifacts import MANIFEST, publish, read_manifest
+from relalign.system.disk import full_disk_explained
+from relalign.training.history import read_history
+
+
+def run(options: argparse.Namespace) -> None:
+    """Choose the seed, publish the folder, and say what it is."""
+    params = load_params(options.params)
+    layout = Layout(options.params.resolve().parent, params.dataset)
+    params.settings_of(options.method)
+    output = options.output or Path("exported") / options.method
+    _check_replaceable(output)
+    if options.onnx:
+        check_onnx_is_installed()
+    seed, why = options.seed, "as asked for"
+    if seed is None:
+        seed, why = best_seed(params, layout, options.method)
+    with (
+        full_disk_explained(output),
+        publish(output, made_by="relalign export", parameters={"method": options.method, "seed": seed}) as draft,
+    ):
+        exported = write_exported(draft, params, layout, method=options.method, seed=seed)
+        model = load_exported(draft, "cpu")  # so that nothing is published that does not load
+        if options.onnx:
+            write_onnx(model, draft)
+        width = model.encode_texts(["a"]).shape[1]
+        name = output.resolve().name
+        write_model_card(draft, exported, params, layout, name=name, width=width, onnx=options.onnx)
+    sys.stdout.write(f'{output}: {options.method}, seed {seed} ({why})\nrelalign.load("{output}") loads it.\n')
+
+
+def best_seed(params: Params, layout: Layout, method: str) -> tuple[int, str]:
+    """The trained seed of a method whose selected epoch has the best Rsum on validation (of equal ones the first).
+
+    With why, in words. Raises `RelalignError` if none is trained.
+    """
+    folders = sorted(layout.run(method, 0).parent.glob(f"seed*/model/{MANIFEST}"))
+    seeds = sorted(int(path.parents[1].name.removeprefix("seed")) for path in folders)
+    if not seeds:
+        raise RelalignError(
+            f"'{method}' is not trained on {params.dataset}: {layout.run(method, 0).parent} has no seed*/model. "
+            f"Run `relalign stage train --method {method} --seed 0`, or all of it with `snakemake --cores all`."
+        )
+    rsums = {seed: validation_rsum(layout.run(method, seed) / "model") for seed in seeds}
+    best = max(seeds, key=lambda seed: rsums[seed])
+    tried = ", ".join(f"{seed}: {rsum:.1f}" for seed, rsum in rsums.items())
+    return best, f"the best validation Rsum of the seeds trained; {tried}"
+
+
+def validation_rsum(model: Path) -> float:
+    """The validation Rsum of the epoch that training selected; that of the start where nothing is trained."""
+    training = read_manifest(model)["parameters"]["training"]
+    rows = [row for row in read_history(model) if "val/rsum" in row]
+    late = [row for row in rows if row["epoch"] > training["select_from"] * training["epochs"]]
+    return max(row["val/rsum"] for row in late or rows[:1])
+
+
+def _check_replaceable(output: Path) -> None:
+    """Publishing replaces a whole folder, which must not be one of another kind."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    try:
+        read_exported(output)
+    except RelalignError:
+        raise RelalignError(
+            f"{output} exists and is no exported model: it would be replaced. Name another with --output."
+        ) from None
