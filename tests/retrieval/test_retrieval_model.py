@@ -1,5 +1,6 @@
 """Raw images and texts come to the embeddings that the pipeline has exported."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -82,11 +83,16 @@ def test_vectors_that_are_not_normalised_point_where_the_others_do(run_of: RunOf
 def test_several_threads_get_what_one_gets(model, project) -> None:
     images, texts = raw(project[1])
     alone = model.encode_images(images), model.encode_texts(texts)
-    with ThreadPoolExecutor(8) as pool:
-        pictures = [pool.submit(model.encode_images, [image]) for image in images]
-        sentences = [pool.submit(model.encode_texts, [text]) for text in texts]
-        for rows, found in zip(alone, (pictures, sentences), strict=True):
-            np.testing.assert_allclose(np.concatenate([each.result() for each in found]), rows, atol=1e-6)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads meet in the middle of an encoder
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            pictures = [pool.submit(model.encode_images, [image]) for image in images]
+            sentences = [pool.submit(model.encode_texts, [text]) for text in texts]
+    finally:
+        sys.setswitchinterval(interval)
+    for rows, found in zip(alone, (pictures, sentences), strict=True):
+        np.testing.assert_allclose(np.concatenate([each.result() for each in found]), rows, atol=1e-6)
 
 
 def test_white_space_of_texts_is_collapsed_as_validation_does(model) -> None:

@@ -71,12 +71,11 @@ class RetrievalModel:
         Where the run is evaluated, its fusion encoder re-ranks with the share that was chosen on validation.
         Raises `RelalignError` if the run is not trained, or was trained with other encoders than those there.
         """
-        folders = {side: layout.encoder(name) for side, name in params.encoders}
         check_run(params, layout, method=method, seed=seed)
         run = layout.run(method, seed)
         model = cls.of_folders(
             run / "model",
-            {side: (params.encoder[name], folders[side]) for side, name in params.encoders},
+            {side: (params.encoder[name], layout.encoder(name)) for side, name in params.encoders},
             device=device,
             max_pixels=params.validate_.max_pixels,
         )
