@@ -12,7 +12,6 @@ from relalign.model.backbone import Backbone, Side
 from relalign.retrieval.embeddings import Embeddings
 from relalign.retrieval.two_stage import caption_positions
 
-ATTENTION_FILE = "attention.json"
 _WORDS = range(4, 10)  # fewer say nothing, more cannot be read
 
 

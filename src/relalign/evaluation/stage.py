@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from relalign.data.pairs import read_pairs
-from relalign.evaluation.attention_example import ATTENTION_FILE, attention_example
+from relalign.evaluation.attention_example import attention_example
 from relalign.evaluation.encoder_space import measure_encoders
 from relalign.evaluation.fusion_metrics import measure_attention, measure_reranked
 from relalign.evaluation.judgements import JudgedNames, read_graded_pairs, read_positives
@@ -20,7 +20,7 @@ from relalign.evaluation.phrase_regions import (
     read_tokeniser,
 )
 from relalign.evaluation.relevance_files import load_relevance
-from relalign.evaluation.result_files import SUMMARY_METRICS, write_evaluation
+from relalign.evaluation.result_files import ATTENTION_FILE, SUMMARY_METRICS, write_evaluation
 from relalign.evaluation.suite import CrossScores, Knowledge, measure, released_scores
 from relalign.features.batches import SplitData
 from relalign.layout import Layout

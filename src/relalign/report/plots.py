@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pandas as pd
 
 from relalign.comparison.stage import Comparison
-from relalign.evaluation.attention_example import ATTENTION_FILE
-from relalign.evaluation.result_files import read_query_table
+from relalign.evaluation.result_files import ATTENTION_FILE, read_query_table
 from relalign.layout import Layout
 from relalign.report import figures
 from relalign.report.definitions import define
