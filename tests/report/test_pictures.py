@@ -3,8 +3,11 @@
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+
+from relalign.errors import RelalignError
 from relalign.layout import Layout
-from relalign.report.pictures import write_pictures
+from relalign.report.pictures import BEGIN, END, write_pictures, write_readme_table
 from relalign.settings import Params
 
 
@@ -26,3 +29,21 @@ def test_examples_show_each_query_with_its_first_answers(finished: tuple[Params,
     assert len(texts) == 4
     assert all("<b>" in text for text in texts)
     assert len(list(root.iter("{http://www.w3.org/2000/svg}image"))) == 20
+
+
+def test_readmes_table_is_that_of_the_comparison_and_the_rest_stays(
+    finished: tuple[Params, Layout], tmp_path: Path
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    for _ in range(2):
+        write_readme_table(finished[1], readme)
+    lines = readme.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    rows = [line for line in lines if line.startswith("| ")]
+    assert [row.split()[1] for row in rows[2:]] == list(finished[0].methods)
+    assert "old" not in lines
+    assert "▲" in rows[-1]
+    readme.write_text("no marks")
+    with pytest.raises(RelalignError, match="to write the table between"):
+        write_readme_table(finished[1], readme)

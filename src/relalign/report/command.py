@@ -1,4 +1,4 @@
-"""`relalign table`: the comparison in a terminal. `relalign pictures`: README's pictures, from the results."""
+"""`relalign table`: the comparison in a terminal. `relalign pictures`: README's pictures and table."""
 
 import argparse
 import sys
@@ -14,11 +14,12 @@ def add_report_commands(commands: Any) -> None:
     """Add `table` and `pictures` to the command line."""
     for name, run, description in (
         ("table", _table, "print the comparison of the dataset in params.yaml, and where the report is"),
-        ("pictures", _pictures, "draw the comparison and a few examples as SVG files"),
+        ("pictures", _pictures, "draw the comparison and a few examples as SVG files, and write README's table"),
     ):
         parser = commands.add_parser(name, help=description, description=description)
         parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
         if name == "pictures":
+            parser.add_argument("--readme", type=Path, default=Path("README.md"), help="default: %(default)s")
             parser.add_argument("--to", type=Path, default=Path("docs/images"), help="default: %(default)s")
         parser.set_defaults(run=run)
 
@@ -41,7 +42,10 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _pictures(options: argparse.Namespace) -> None:
-    from relalign.report.pictures import write_pictures
+    from relalign.report.pictures import write_pictures, write_readme_table
 
-    for path in write_pictures(*_project(options), options.to):
+    params, layout = _project(options)
+    for path in write_pictures(params, layout, options.to):
         sys.stdout.write(f"{path}\n")
+    write_readme_table(layout, options.readme)
+    sys.stdout.write(f"{options.readme}\n")

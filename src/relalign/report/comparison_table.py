@@ -80,6 +80,12 @@ def queries(comparison: Comparison, metrics: Sequence[str]) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
+def images(comparison: Comparison, metric: str) -> int | None:
+    """By how many images a number's interval was resampled; None if that differs, or there is no interval."""
+    sizes = {entries[metric].images for entries in comparison.entries.values() if metric in entries}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
 def cells(comparison: Comparison, metric: str) -> dict[str, Cell]:
     """The column of one metric, a cell a method."""
     entries = {name: held[metric] for name, held in comparison.entries.items() if metric in held}
@@ -148,6 +154,25 @@ def terminal_table(comparison: Comparison) -> str:
     note = f"{seeds}; * differs from {comparison.baseline} (paired permutation test, Holm, p < {LEVEL})"
     same = same_embeddings(comparison)
     return "\n".join([table[0], "-" * len(table[0]), *table[1:], note, *([same] if same else [])])
+
+
+def markdown_table(comparison: Comparison) -> str:
+    """The headline columns as Markdown, with intervals; bold as in the report, ▲ and ▼ for significant
+    differences."""
+    metrics = columns(comparison)
+    rows = [["method", *map(_short, metrics)], [":--", *("--:" for _ in metrics)]]
+    by_metric = [cells(comparison, metric) for metric in metrics]
+    for method in comparison.entries:
+        row = [column[method] for column in by_metric]
+        marks = {"better": " ▲", "worse": " ▼", "": ""}
+        shown = (f"**{cell.mean}**" if cell.best else cell.mean for cell in row)
+        intervals = (f" <sub>{cell.interval}</sub>" if cell.interval else "" for cell in row)
+        texts = (
+            text + marks[cell.verdict] + interval
+            for text, cell, interval in zip(shown, row, intervals, strict=True)
+        )
+        rows.append([method, *texts])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _short(metric: str) -> str:

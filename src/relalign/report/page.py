@@ -115,6 +115,7 @@ def _every(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
             "title": f"{definition.short}, {definition.group}" if definition else "",
             "meaning": definition.meaning if definition else "",
             "n": numbers.queries(comparison, [metric]),
+            "images": numbers.images(comparison, metric),
             "cells": [by_method[method] for method in comparison.entries],
         }
         by_family.setdefault(family(metric).title, []).append(row)

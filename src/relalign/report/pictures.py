@@ -6,8 +6,10 @@ from pathlib import Path
 import jinja2
 
 from relalign.comparison.stage import read_comparison
+from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.report import figures, plots
+from relalign.report.comparison_table import markdown_table
 from relalign.report.examples import read_examples
 from relalign.settings import Params
 from relalign.system.artifacts import write_atomic
@@ -17,6 +19,7 @@ COLOURS = (
     "@media (prefers-color-scheme: dark) { svg { --ink: #e3e6e8; --line: #38414a; } }</style>"
 )
 INCHES = 9.6
+BEGIN, END = "<!-- made by `relalign pictures` -->", "<!-- end of what is made -->"
 
 
 def write_pictures(params: Params, layout: Layout, folder: Path) -> list[Path]:
@@ -38,6 +41,20 @@ def write_pictures(params: Params, layout: Layout, folder: Path) -> list[Path]:
     for name, content in contents.items():
         write_atomic(folder / name, content + "\n")
     return [folder / name for name in contents]
+
+
+def write_readme_table(layout: Layout, readme: Path) -> None:
+    """Replace what stands between the two marks of README by the comparison as Markdown.
+
+    Raises `RelalignError` if the marks are not there.
+    """
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise RelalignError(f"{readme}: there are no lines '{BEGIN}' and '{END}' to write the table between.")
+    table = markdown_table(read_comparison(layout.results / "comparison.csv"))
+    write_atomic(readme, f"{before}{BEGIN}\n\n{table}\n{END}{after}")
 
 
 def _examples(params: Params, layout: Layout) -> str:

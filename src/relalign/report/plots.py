@@ -1,7 +1,9 @@
 """Which figures the report has, and from which numbers."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import escape
 from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
@@ -44,7 +46,14 @@ def all_figures(params: Params, layout: Layout, comparison: Comparison, runs: Se
         )
     )
     made.append(attention_figure(params, layout))
-    return [figure for figure in made if figure is not None]
+    return [_described(figure) for figure in made if figure is not None]
+
+
+def _described(figure: Figure) -> Figure:
+    """With its caption as the picture's text for who cannot see it."""
+    return replace(
+        figure, svg=re.sub(r'aria-label="[^"]*"', f'aria-label="{escape(figure.caption)}"', figure.svg, count=1)
+    )
 
 
 def recall_plot(comparison: Comparison, side: str) -> Callable[["Axes"], None] | None:
