@@ -8,8 +8,9 @@ Each step is the pipeline's own, with its roundings, so that embeddings are thos
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,11 +65,19 @@ class RetrievalModel:
 
     @classmethod
     def of_run(
-        cls, params: Params, layout: Layout, *, method: str, seed: int, device: torch.device | None = None
+        cls,
+        params: Params,
+        layout: Layout,
+        *,
+        method: str,
+        seed: int,
+        device: torch.device | None = None,
+        loaded: dict[Any, Any] | None = None,
     ) -> "RetrievalModel":
         """The model of a trained run with the encoders of `data/encoders`.
 
         Where the run is evaluated, its fusion encoder re-ranks with the share that was chosen on validation.
+        Models that are given the same `loaded`, at first `{}`, share their encoders.
         Raises `RelalignError` if the run is not trained, or was trained with other encoders than those there.
         """
         check_run(params, layout, method=method, seed=seed)
@@ -78,6 +87,7 @@ class RetrievalModel:
             {side: (params.encoder[name], layout.encoder(name)) for side, name in params.encoders},
             device=device,
             max_pixels=params.validate_.max_pixels,
+            loaded=loaded,
         )
         model.use_fusion_share(fusion_share_of(run))
         return model
@@ -90,6 +100,7 @@ class RetrievalModel:
         *,
         device: torch.device | None = None,
         max_pixels: int = Validate().max_pixels,
+        loaded: dict[Any, Any] | None = None,
     ) -> "RetrievalModel":
         """The model of a published `model/` folder and, for "image" and "text", an encoder and its folder.
 
@@ -107,8 +118,10 @@ class RetrievalModel:
             read_manifest(folder)
         return cls(
             embedder,
-            load_image_encoder(image, image_folder, device),
-            load_text_encoder(text, text_folder, device),
+            _once(
+                loaded, (image_folder, image.train_from), lambda: load_image_encoder(image, image_folder, device)
+            ),
+            _once(loaded, (text_folder, text.train_from), lambda: load_text_encoder(text, text_folder, device)),
             device=device,
             max_pixels=max_pixels,
         )
@@ -243,6 +256,15 @@ class RetrievalModel:
             torch.cat(arrays)[back.to(arrays[0].device)] for arrays in zip(*padded, strict=True)
         )
         return features_of(tokens, lengths, pooled, summary)
+
+
+def _once(loaded: dict[Any, Any] | None, key: object, load: Callable[[], Any]) -> Any:
+    """What is loaded already, else what `load` gives, which is kept; without `loaded` nothing is."""
+    if loaded is None:
+        return load()
+    if key not in loaded:
+        loaded[key] = load()
+    return loaded[key]
 
 
 def unscaled(
