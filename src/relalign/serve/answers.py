@@ -81,12 +81,14 @@ class MethodAnswer:
 class Answer:
     """The answers of all methods that were asked, in their order.
 
-    `kind` is `text`, `image` or `mixed`; `text` is the text that was asked, of a caption as well.
+    `kind` is `text`, `image` or `mixed`; `text` is the text that was asked, of a caption as well. `milliseconds`
+    is the whole time, `encode_milliseconds` what encoding took, shared by the queries encoded together.
     """
 
     kind: str
     text: str | None
     caption_id: int | None
     image_id: int | None
+    milliseconds: float
     encode_milliseconds: float
     methods: list[MethodAnswer]

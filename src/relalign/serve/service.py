@@ -70,7 +70,7 @@ class Service:
         encoded = {
             (side, encoders): self._encoded(run, side, queries) for side, encoders, run in self._encoders(queries)
         }
-        milliseconds = round(1000 * (perf_counter() - start) / max(1, len(queries)), 2)
+        encoding = round(1000 * (perf_counter() - start) / max(1, len(queries)), 2)
         found = {}
         for method, run in self.runs.items():
             asking = {number: query for number, query in enumerate(queries) if method in query.methods}
@@ -78,6 +78,7 @@ class Service:
             found[method] = find(
                 run, self.collection, asking, {side: each for side, each in own.items() if each is not None}
             )
+        milliseconds = round(1000 * (perf_counter() - start), 2)
         return [
             Answer(
                 query.kind,
@@ -85,6 +86,7 @@ class Service:
                 query.caption_id,
                 query.image_id,
                 milliseconds,
+                encoding,
                 [found[method][number] for method in query.methods],
             )
             for number, query in enumerate(queries)
