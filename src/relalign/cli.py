@@ -11,7 +11,7 @@ from relalign.errors import RelalignError
 Command = Callable[[argparse.Namespace], None]
 EXTRAS = {
     "pipeline": ("snakemake", "dvc", "mlflow", "matplotlib", "resvg_py"),
-    "serve": ("fastapi", "uvicorn"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "onnx": ("onnx", "onnxruntime"),
 }
 

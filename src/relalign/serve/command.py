@@ -109,11 +109,7 @@ def _printed(answer: "Answer", query: "Query", dataset: str) -> str:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    try:
-        from relalign.serve.server import serve
-    except ModuleNotFoundError as error:
-        raise RelalignError(
-            f"`relalign serve` needs the package '{error.name}'. Run: pip install 'relalign[serve]'"
-        ) from error
+    from relalign.serve.server import serve
+
     params, layout, seed = _project(options)
     serve(params, layout, options.method, seed=seed, host=options.host, port=options.port)
