@@ -1,6 +1,7 @@
 """The options of `relalign search` and `relalign serve`; the work is imported when it is asked for."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ def _project(options: argparse.Namespace) -> "tuple[Params, Layout, int]":
     from relalign.layout import Layout
     from relalign.settings import load_params
 
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of weights that load in a blink
     params = load_params(options.params)
     if options.dataset is not None:
         params = params.on(options.dataset)

@@ -4,6 +4,7 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import uvicorn
 
@@ -48,14 +49,19 @@ def serve(
     if hosts is None or not LOOPBACK & {host}:
         logging.getLogger(__name__).warning("other machines can search here and see the test split's images")
     sys.stdout.flush()
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # which uvicorn raises again once it has ended well
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         raise RelalignError(
             f"{host}, port {port}, cannot be had: {error}. Choose another --port or --host."
         ) from error
+    # Inherited by every connection. asyncio leaves a socket that it has not made itself without it, and then the
+    # body of an answer waits 40 ms for the client to acknowledge the header.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
