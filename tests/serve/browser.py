@@ -1,5 +1,7 @@
 """A real headless Chromium, and a server to point it at."""
 
+import base64
+import io
 import os
 import shutil
 import tempfile
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service as Driver
@@ -66,11 +69,10 @@ def serving(app) -> Iterator[str]:
         thread.join()
 
 
-def whole_page(browser, path: Path, *, height: int | None = None) -> None:
-    """Write a picture of the page, down to its end or to `height`."""
-    import base64
-
-    size = browser.execute_script("return [innerWidth, document.documentElement.scrollHeight]")
-    clip = {"x": 0, "y": 0, "width": size[0], "height": min(size[1], height or size[1]), "scale": 1}
+def picture(browser, path: Path, *, height: int) -> None:
+    """Write the page as a small PNG, from its top down to `height` CSS pixels."""
+    width = browser.execute_script("return innerWidth")
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
-    path.write_bytes(base64.b64decode(shot["data"]))
+    with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
