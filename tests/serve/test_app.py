@@ -6,6 +6,7 @@ import re
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from relalign.serve.app import create_app
+from relalign.serve.batching import Batched
 from relalign.serve.protection import LOOPBACK
 from relalign.serve.service import Service
 from relalign.serve.uploads import UploadLimits
@@ -286,6 +288,26 @@ def test_many_queries_at_once_get_the_answers_of_one_at_a_time(client, service) 
     sizes = re.findall(r'relalign_batch_queries_bucket\{le="1.0"\} ([\d.]+)', client.get("/metrics").text)
     count = re.findall(r"relalign_batch_queries_count ([\d.]+)", client.get("/metrics").text)
     assert float(sizes[0]) < float(count[0])  # some were computed together
+
+
+def test_who_comes_when_too_many_wait_is_told_to_come_again(service) -> None:
+    app = create_app(service)
+    app.app.app.state.batched = Batched(service.answer, waiting_at_most=0)
+    with TestClient(app) as client:
+        response = client.get("/api/search?text=dog")
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "5"
+    assert "Try again" in response.json()["error"]
+
+
+def test_the_page_says_how_much_an_approximate_index_finds_and_whom_the_data_are_from(service) -> None:
+    run = service.runs["cca"]
+    indexes = {**run.indexes, "text": replace(run.indexes["text"], kind="IVF, 8 of 64 lists", recall=0.993)}
+    with TestClient(create_app(Service(service.collection, {"cca": replace(run, indexes=indexes)}))) as client:
+        page = client.get("/").text
+    assert "Images: exact search (FAISS Flat)" in page
+    assert "(FAISS IVF, 8 of 64 lists), which finds 99.3 % of the exact first 10." in page
+    assert "openmoji.org" in page
 
 
 def test_metrics_count_requests_by_route_and_queries_by_kind(client) -> None:

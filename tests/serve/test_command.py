@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from relalign.cli import main
+from relalign.serve.command import _printable
 from relalign.serve.runs import usable_methods
 from tests.serve.served_project import METHODS
 
@@ -29,6 +30,10 @@ def test_an_image_is_searched_by_several_methods_and_re_ranked(project, service,
     printed = capsys.readouterr().out
     assert "contrastive, seed 0, on the test split of openmoji, re-ranked" in printed
     assert "cca has no fusion encoder" in printed
+
+
+def test_a_caption_cannot_steer_the_terminal() -> None:
+    assert _printable("a\x1b[31m dog\u202e é 狗") == "a\ufffd[31m dog\ufffd é 狗"
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class RetrievalModel:
         """The model of a trained run with the encoders of `data/encoders`.
 
         Where the run is evaluated, its fusion encoder re-ranks with the share that was chosen on validation.
-        Models that are given the same `loaded`, at first `{}`, share their encoders.
+        Models that are given the same `loaded`, at first `{}`, share their encoders: ask them from one thread.
         Raises `RelalignError` if the run is not trained, or was trained with other encoders than those there.
         """
         check_run(params, layout, method=method, seed=seed)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from relalign import __version__
 from relalign.data.images import load_image
+from relalign.report.sources import read_licences
 from relalign.serve import answers
 from relalign.serve.batching import Batched
 from relalign.serve.failures import add_error_handlers
@@ -69,6 +70,7 @@ def _add_pages(app: FastAPI) -> None:
     environment.filters["code"] = _with_code
     service, uploads = app.state.service, app.state.uploads
     info, examples = info_of(service), examples_of(service.collection)
+    licences, _ = read_licences(next(iter(service.runs.values())).params)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> str:
@@ -76,6 +78,7 @@ def _add_pages(app: FastAPI) -> None:
             info=info,
             shown=shown_first(service),
             examples=examples,
+            licences=licences,
             limits=uploads.limits,
             text_at_most=TEXT_AT_MOST,
         )

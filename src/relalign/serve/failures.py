@@ -4,6 +4,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from relalign.data.images import BadImageError
 from relalign.serve.batching import BusyError
@@ -47,6 +48,10 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(BadImageError)
     async def bad_image(request: Request, error: BadImageError) -> JSONResponse:
         return said(404, "The file of this image is not there any more, or not readable.")
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return said(400, "The image did not come whole.")
 
     @app.exception_handler(BusyError)
     @app.exception_handler(TimeoutError)

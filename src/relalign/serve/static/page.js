@@ -110,6 +110,7 @@ async function show(asked) {
   state = asked;
   fillForm();
   request?.abort();
+  results.removeAttribute("aria-busy");
   of("failure").hidden = true;
   const asks = hasImage(state) || hasText(state);
   of("welcome").hidden = asks;
