@@ -3,7 +3,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help reproduce study search test lint benchmarks ui lock clean
+.PHONY: help install reproduce study search test lint benchmarks ui lock clean
 
 # cpu or cuda; without a word, what is installed stays.
 TORCH ?= $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*) .venv/.installed-cpu))
@@ -32,6 +32,8 @@ $(ENVIRONMENT): requirements/install.sh requirements/base.lock requirements/torc
 	git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { .venv/bin/dvc config --local core.no_scm true
 		echo "There is no git here: DVC is set to do without (.dvc/config.local)."; }
 	touch $@
+
+install: $(ENVIRONMENT) ## the environment .venv alone, for `source .venv/bin/activate`
 
 reproduce: $(ENVIRONMENT) ## run the pipeline on the data of params.yaml, print the comparison
 	snakemake --cores $(CORES)

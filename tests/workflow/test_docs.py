@@ -152,7 +152,7 @@ def free_port() -> int:
 def _renamed(text: str, port: int) -> str:
     for old, new in NAMES.items():
         text = text.replace(old, new)
-    text = re.sub(r"^(source |make reproduce).*\n", "", text, flags=re.MULTILINE)  # the environment is there; long
+    text = re.sub(r"^(source |make ).*\n", "", text, flags=re.MULTILINE)  # the environment is there; long
     text = re.sub(r"(--method contrastive) --method contrastive", r"\1 --method cca", text)
     return text.replace("8000", str(port)).replace("relalign serve", f"relalign serve --port {port}")
 
