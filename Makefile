@@ -28,6 +28,9 @@ $(ENVIRONMENT): requirements/install.sh requirements/base.lock requirements/torc
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	rm -f .venv/.installed-*
 	requirements/install.sh "$(PYTHON)" "$(TORCH)"
+	# A project that was downloaded as a ZIP has no git, without which DVC wants to be told so.
+	git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { .venv/bin/dvc config --local core.no_scm true
+		echo "There is no git here: DVC is set to do without (.dvc/config.local)."; }
 	touch $@
 
 reproduce: $(ENVIRONMENT) ## run the pipeline on the data of params.yaml, print the comparison

@@ -11,8 +11,11 @@ import torch
 
 from relalign.layout import Layout
 from relalign.methods.model_files import load_model
+from relalign.metrics.attention_entropy import relative_entropy
 from relalign.metrics.isd import attention_distance
+from relalign.retrieval.finished import finished
 from relalign.settings import load_params
+from relalign.training.runs import starting_method
 from relalign.training.split_data import load_split
 
 PAIRS = 256
@@ -22,34 +25,46 @@ BLOCKS = {"words": "text_text", "regions": "image_image", "words to regions": "t
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attention", description=__doc__)
     parser.add_argument("--dataset", help="an entry of datasets in params.yaml; default: its dataset")
+    parser.add_argument("--start", metavar="METHOD", help="also as training of this method starts, with seed 0")
     parser.add_argument("models", nargs="+", type=Path)
     chosen = parser.parse_args()
 
     params = load_params(Path("params.yaml"))
     params = params.on(chosen.dataset or params.dataset)
-    data = load_split(params, Layout(Path.cwd(), params.dataset), "test", device=torch.device("cpu"))
+    layout = Layout(Path.cwd(), params.dataset)
+    data = load_split(params, layout, "test", device=torch.device("cpu"))
     images = torch.arange(min(PAIRS, len(data.image_ids)))
-    pairs = data.image.take(images), data.text.take(data.first_caption[images])
+    rows = (
+        []
+        if chosen.start is None
+        else [(f"{chosen.start} as training starts", _start(params, layout, chosen.start))]
+    )
     print(
         f"{'entropy relative to uniform of attention among':64}" + "".join(f"{name:>18}" for name in BLOCKS),
         end="",
     )
     print(f"{'ISD, singular':>16}")
     for path in chosen.models:
-        model = load_model(path)
+        rows.append((str(path), load_model(path)))
+    for label, model in rows:
+        whole = finished(model, data)
+        pairs = whole.image.take(images), whole.text.take(whole.first_caption[images])
         with torch.inference_mode():
             image, text = model.encode_image(pairs[0]), model.encode_text(pairs[1])
             blocks = model.fuse(image, text, attention=True).attention
-        flatness = [_relative_entropy(getattr(blocks, name)) for name in BLOCKS.values()]
+        masks = {"text": blocks.text_mask, "image": blocks.image_mask}
+        flatness = [
+            relative_entropy(getattr(blocks, name), *(masks[side] for side in name.split("_"))).mean().item()
+            for name in BLOCKS.values()
+        ]
         distance = attention_distance(**vars(blocks))[0].mean().item()
-        print(f"{path!s:64}" + "".join(f"{value:18.4f}" for value in flatness) + f"{distance:16.6f}")
+        print(f"{label:64}" + "".join(f"{value:18.4f}" for value in flatness) + f"{distance:16.6f}")
 
 
-def _relative_entropy(block):
-    """Mean over the rows of real tokens that have more than one column to attend to."""
-    entropy = -torch.special.xlogy(block, block).sum(-1)
-    columns = (block > 0).sum(-1)
-    return (entropy / columns.float().log())[columns > 1].mean().item()
+def _start(params, layout, method):
+    device = torch.device("cpu")
+    data = load_split(params, layout, "train", device=device, seed=0)
+    return starting_method(params, layout, params.settings_of(method), data, seed=0)[0].backbone.eval()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,3 +82,17 @@ def test_dry_runs_and_verbose_runs_show_snakemakes_own_log(monkeypatch: pytest.M
         shown.__post_init__()
     shown.emit(record("Building DAG of jobs..."))
     assert "Building DAG of jobs..." in stream.getvalue()
+
+
+def test_what_a_job_warned_of_is_shown_once_when_it_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stream = io.StringIO()
+    shown = handler(monkeypatch, stream)
+    log = tmp_path / "validate.log"
+    log.write_text("10:00:00,1 INFO fine\n" + "10:00:00,2 WARNING skipped: 5 images\n" * 2)
+    shown.emit(record("job stats", event=LogEvent.RUN_INFO, stats={"total": 1}))
+    shown.emit(record(event=LogEvent.JOB_INFO, jobid=0, rule_name="validate", wildcards={}, log=[str(log)]))
+    shown.emit(record(event=LogEvent.JOB_STARTED, jobs=[0]))
+    assert "5 images" not in stream.getvalue()
+    shown.emit(record(event=LogEvent.JOB_FINISHED, job_id=0))
+    assert stream.getvalue().count(f"{log}: skipped: 5 images") == 1
+    assert "fine" not in stream.getvalue()

@@ -2,9 +2,9 @@
 
     23 of 70 jobs, 02:10 left | train covlr 1, evaluate cca 0
 
-Errors, warnings and dry runs look as Snakemake writes them, and so does everything with RELALIGN_VERBOSE set
-(`make VERBOSE=1`). The full log is always in `.snakemake/log/`. (The catalogue's `rich` shows a panel without the
-time left, and nothing where there is no terminal.)
+What a job warns of is shown when it ends. Errors and dry runs look as Snakemake writes them, and so does
+everything with RELALIGN_VERBOSE set (`make VERBOSE=1`). The full log is always in `.snakemake/log/`. (The
+catalogue's `rich` shows a panel without the time left, and nothing where there is no terminal.)
 """
 
 import io
@@ -12,6 +12,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Never
 
 from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultFormatter
@@ -22,6 +24,7 @@ from tqdm import tqdm
 VERBOSE = "RELALIGN_VERBOSE"
 SECONDS_BETWEEN_LINES = 20.0  # where there is no terminal, on which one line can be written anew
 TOLD = ("Nothing to be done", "Complete log", "Congratulations", "Lints for")
+WARNING = " WARNING "  # between time and text in the logs of this project's stages
 SHOWN = {LogEvent.ERROR, LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR}
 
 
@@ -41,6 +44,7 @@ class LogHandler(LogHandlerBase):
         self.everything = given.dryrun or given.verbose or VERBOSE in os.environ
         self.names: dict[int, str] = {}
         self.running: dict[int, str] = {}
+        self.logs: dict[int, list[str]] = {}
         self.bar: tqdm[Never] | None = None
         self.told = 0.0
 
@@ -100,6 +104,7 @@ class LogHandler(LogHandlerBase):
             wildcards = vars(record).get("wildcards") or {}
             shown = [str(value) for key, value in wildcards.items() if key != "dataset"]
             self.names[vars(record)["jobid"]] = " ".join([vars(record)["rule_name"], *shown])
+            self.logs[vars(record)["jobid"]] = [str(path) for path in vars(record).get("log") or ()]
         elif event == LogEvent.JOB_STARTED:
             for job in vars(record)["jobs"]:
                 self.running[job] = self.names.get(job, "")
@@ -108,6 +113,7 @@ class LogHandler(LogHandlerBase):
             self.running.pop(vars(record)["job_id"], None)
             if self.bar is not None:
                 self.bar.update()
+                self._tell_warnings(self.logs.pop(vars(record)["job_id"], []))
             self._draw()
         elif event in SHOWN or record.levelno >= logging.WARNING:
             if self.bar is not None:
@@ -116,6 +122,16 @@ class LogHandler(LogHandlerBase):
         elif event is None and record.getMessage().startswith(TOLD):
             self.close()
             self.stream.write(f"{record.getMessage()}\n")
+
+    def _tell_warnings(self, logs: Iterable[str]) -> None:
+        """What a job warned of, such as images that it left out, would else be known to its log file alone."""
+        for path in logs:
+            with suppress(OSError), open(path, encoding="utf-8", errors="replace") as lines:
+                told = [line.partition(WARNING)[2].strip() for line in lines if WARNING in line]
+                for text in dict.fromkeys(told):
+                    if self.bar is not None:
+                        self.bar.clear()
+                    self.stream.write(f"{path}: {text}\n")
 
     def _draw(self, *, force: bool = False) -> None:
         if self.bar is None:

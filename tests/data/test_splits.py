@@ -1,10 +1,12 @@
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relalign.data.near_duplicates import Fingerprint
 from relalign.data.readers.row import SPLITS, Row
-from relalign.data.splits import assign_missing, given_splits, resolve_leaks
+from relalign.data.splits import assign_missing, fill_empty_splits, given_splits, resolve_leaks
 from relalign.errors import RelalignError
 
 
@@ -20,8 +22,48 @@ def test_image_in_two_splits_is_an_error_naming_it() -> None:
 
 
 def test_unknown_split_is_an_error_naming_the_row() -> None:
-    with pytest.raises(RelalignError, match="row of a: split 'dev' is none of train, val, test"):
-        given_splits([row("a", "dev")])
+    with pytest.raises(RelalignError, match="row of a: split 'fold 1' is none of train, training, "):
+        given_splits([row("a", "fold 1")])
+
+
+def test_usual_words_for_splits_are_understood_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    words = {
+        "Training": "train",
+        "restval": "train",
+        "dev": "val",
+        "validation": "val",
+        " TEST ": "test",
+        "val": "val",
+    }
+    with caplog.at_level(logging.INFO):
+        assert list(given_splits([row(word, word) for word in words]).values()) == list(words.values())
+    assert "Training is train, restval is train, dev is val, validation is val,  TEST  is test" in caplog.text
+
+
+@given(st.lists(st.sampled_from(SPLITS), max_size=40), st.integers(1, 5))
+def test_val_stands_in_for_test_and_only_train_gives_images_away(drawn: list[str], size: int) -> None:
+    splits = {f"{number}": split for number, split in enumerate(drawn)}
+    groups = {name: int(name) // size for name in splits}
+    prints = {name: Fingerprint(f"{int(name) * 7919 % 300:064x}", 0, b"") for name in splits}
+    filled = fill_empty_splits(splits, groups, prints)
+    if {"val", "test"} <= set(drawn):
+        assert filled == splits
+    for group in groups.values():
+        members = [name for name in splits if groups[name] == group]
+        assert len({filled[name] for name in members}) <= len({splits[name] for name in members})
+    test = "test" if "test" in drawn else "val"
+    assert {n for n, split in filled.items() if split == "test"} == {n for n, s in splits.items() if s == test}
+
+
+def test_without_test_val_becomes_it_and_an_eighth_of_train_is_val(caplog: pytest.LogCaptureFixture) -> None:
+    splits = {f"{number}": "val" if number < 10 else "train" for number in range(410)}
+    prints = {name: Fingerprint(f"{int(name):064x}", 0, b"") for name in splits}
+    filled = fill_empty_splits(splits, {name: int(name) for name in splits}, prints)
+    assert 35 <= sum(split == "val" for split in filled.values()) <= 65
+    assert caplog.messages == [
+        "no image is in split test: those in val are the test split",
+        "no image is in split val: an eighth of those in train are",
+    ]
 
 
 def test_missing_split_is_drawn_from_pixels_and_shared_by_a_group() -> None:

@@ -208,6 +208,7 @@ def test_disk_that_fills_up_is_one_sentence_and_leaves_no_pairs(tmp_path: Path) 
     download_dataset(dataset, tmp_path / "data/raw/tiny", root=tmp_path)
     program = (
         "import resource, sys; from pathlib import Path\n"
+        "sys.dont_write_bytecode = True  # which the limit below would cut off\n"
         "from relalign.data.validation import validate_dataset\n"
         "from relalign.settings.dataset import Dataset, Validate\n"
         f"dataset = Dataset.model_validate_json({dataset.model_dump_json()!r})\n"

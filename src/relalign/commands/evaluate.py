@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from relalign.commands.arrays import read_embeddings, read_lines, read_vectors
+from relalign.commands.arrays import read_array, read_embeddings, read_lines, read_vectors
 from relalign.commands.table import interval_table
 from relalign.errors import RelalignError
 from relalign.evaluation.judgements import read_graded_pairs, read_positives
@@ -32,7 +32,12 @@ def run(options: argparse.Namespace) -> None:
         bootstrap_samples=options.bootstrap_samples,
     )
     embeddings, image_order, text_order = read_embeddings(
-        options.image, options.text, options.pairs, options.image_ids, options.text_ids
+        options.image,
+        options.text,
+        options.pairs,
+        options.image_ids,
+        options.text_ids,
+        merge=options.merge_equal_images,
     )
     known = _knowledge(options, embeddings, image_order, text_order)
     measurements, numbers = measure(embeddings, settings, known)
@@ -54,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
 def _knowledge(
     options: argparse.Namespace, embeddings: Embeddings, image_order: Any, text_order: Any
 ) -> Knowledge:
-    relevance, labels = None, None
+    relevance, labels, languages = None, None, None
     if options.captions is not None:
         lines = read_lines(options.captions, len(text_order))
         captions = [lines[row] for row in text_order]
@@ -63,9 +68,13 @@ def _knowledge(
     if options.labels is not None:
         named = pd.Series(read_lines(options.labels, len(text_order))).replace("", None)
         labels = pd.factorize(named)[0].astype(np.int64)[text_order]
+    if options.languages is not None:
+        named_languages = read_lines(options.languages, len(text_order))
+        languages = [named_languages[row] for row in text_order]
     return Knowledge(
         relevance=relevance,
         labels=labels,
+        languages=languages,
         teachers=_teachers(options, image_order, text_order),
         positives={
             name: (read_positives(Path(i2t)), read_positives(Path(t2i))) for name, i2t, t2i in options.judgements
@@ -83,9 +92,11 @@ def _teachers(
     if None in paths:
         raise RelalignError("--image-teacher and --text-teacher go together: give both or neither.")
     vectors = []
-    for path, order in zip(paths, (image_order, text_order), strict=True):
+    sides = ((options.image, image_order), (options.text, text_order))
+    for path, (embeddings, order) in zip(paths, sides, strict=True):
         rows = read_vectors(path)
-        if len(rows) != len(order):
-            raise RelalignError(f"{path} has {len(rows)} rows, but there are {len(order)} embeddings.")
+        expected = len(read_array(embeddings))
+        if len(rows) != expected:
+            raise RelalignError(f"{path} has {len(rows)} rows, but there are {expected} embeddings.")
         vectors.append(torch.from_numpy(rows[order]))
     return vectors[0], vectors[1]

@@ -1,36 +1,58 @@
-"""The options of `relalign evaluate`, `compare` and `export`; the work is imported when it is asked for."""
+"""The options of the commands that people type; the work is imported when it is asked for."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
+FILES = ".npy, .npz, .safetensors, .pt or .parquet; FILE#NAME for one of several arrays in it"
+
 
 def add_user_commands(commands: Any) -> None:
-    """Add `evaluate`, `compare` and `export` to the command line."""
+    """Add `init`, `evaluate`, `compare` and `export` to the command line."""
+    _add_init(commands)
     _add_evaluate(commands)
     _add_compare(commands)
     _add_export(commands)
 
 
+def _add_init(commands: Any) -> None:
+    parser = commands.add_parser("init", help="take images and captions of your own into use")
+    parser.add_argument("path", type=Path, metavar="FOLDER_OR_FILE", help="the folder with both, or the captions")
+    parser.add_argument("--name", help="of the dataset in params.yaml; default: that of the folder or file")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="where the images are, if not there")
+    for role, what in (
+        ("image", "names the images"),
+        ("caption", "holds the captions"),
+        ("split", "says the split"),
+    ):
+        parser.add_argument(f"--{role}-column", metavar="NAME", help=f"the column that {what}; default: guessed")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    parser.set_defaults(run=_init)
+
+
 def _add_evaluate(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="score image and text embeddings of any model")
     path = {"type": Path, "metavar": "FILE"}
-    parser.add_argument("--image", **path, required=True, help="image embeddings (.npy), a row an image")
-    parser.add_argument("--text", **path, required=True, help="text embeddings (.npy), a row a caption")
+    parser.add_argument("--image", **path, required=True, help=f"image embeddings ({FILES}), a row an image")
+    parser.add_argument("--text", **path, required=True, help=f"text embeddings ({FILES}), a row a caption")
     parser.add_argument(
         "--pairs",
         **path,
         required=True,
-        help="the image of each caption (.npy of integers): its id with --image-ids, else its row in --image",
+        help="the image of each caption (integers): its id with --image-ids, else its row in --image",
     )
-    parser.add_argument("--image-ids", **path, help="ids of the images (.npy); default: row numbers")
-    parser.add_argument("--text-ids", **path, help="ids of the captions (.npy); default: row numbers")
+    parser.add_argument("--image-ids", **path, help="ids of the images; default: row numbers")
+    parser.add_argument("--text-ids", **path, help="ids of the captions; default: row numbers")
+    parser.add_argument(
+        "--merge-equal-images", action="store_true", help="equal rows of --image are one image, repeated a caption"
+    )
     parser.add_argument("--captions", **path, help="captions, a line each: adds single-modal and mixed retrieval")
     parser.add_argument(
         "--labels", **path, help="a class a caption, a line each (may be empty): adds mAP@R by class"
     )
-    parser.add_argument("--image-teacher", **path, help="single-modal image vectors (.npy): adds neighbours kept")
-    parser.add_argument("--text-teacher", **path, help="single-modal text vectors (.npy)")
+    parser.add_argument("--languages", **path, help="a language a caption, a line each: adds recall by language")
+    parser.add_argument("--image-teacher", **path, help="single-modal image vectors: adds neighbours kept")
+    parser.add_argument("--text-teacher", **path, help="single-modal text vectors")
     parser.add_argument(
         "--judgements",
         nargs=3,
@@ -80,6 +102,12 @@ def _cutoff(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
+
+
+def _init(options: argparse.Namespace) -> None:
+    from relalign.commands import init
+
+    init.run(options)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

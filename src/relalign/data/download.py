@@ -22,7 +22,7 @@ from relalign.data.extract import extract_archive, is_archive
 from relalign.data.transfer import NotFoundError, download
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset, Source
-from relalign.system.artifacts import pretty_json, publish, sha256_file
+from relalign.system.artifacts import pretty_json, publish, sha256_content, sha256_file
 from relalign.system.disk import full_disk_explained
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def download_dataset(dataset: Dataset, raw: Path, *, root: Path) -> None:
         for name, source in sorted(dataset.sources.items()):
             fetched = fetch_and_extract(source, draft / name, root=root)
             licences[name] = {**source.model_dump(), "sha256": fetched}
-        reader(dataset).prepare(draft)
+        reader(dataset).prepare(draft, dataset)
         (draft / LICENCE_FILE).write_text(pretty_json(licences))
 
 
@@ -163,7 +163,7 @@ def _checked_hash(path: Path, source: Source, *, remove: bool) -> str:
     if path.is_dir():
         if source.sha256:
             raise RelalignError(f"{source.url}: sha256 is for files, and {path} is a folder. Remove the key.")
-        return _folder_sha256(path)
+        return sha256_content(path)
     found = sha256_file(path)
     if source.sha256 is None:
         log.warning(
@@ -177,12 +177,3 @@ def _checked_hash(path: Path, source: Source, *, remove: bool) -> str:
             "changed or damaged on its way; run again, or correct the sha256 if you trust the new file."
         )
     return found
-
-
-def _folder_sha256(folder: Path) -> str:
-    lines = [
-        f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n"
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -15,7 +15,7 @@ from relalign.data.image_checks import check_images
 from relalign.data.near_duplicates import duplicate_groups
 from relalign.data.readers import reader
 from relalign.data.readers.row import SPLITS, Row
-from relalign.data.splits import assign_missing, given_splits, resolve_leaks
+from relalign.data.splits import assign_missing, fill_empty_splits, given_splits, resolve_leaks
 from relalign.data.validation_report import (
     REPORT,
     apply_caption_policy,
@@ -61,7 +61,7 @@ def validate_dataset(dataset: Dataset, raw: Path, pairs: Path, settings: Validat
     described = sorted({row.image for row in good})
     numbers = duplicate_groups([checked.prints[name] for name in described], settings.near_duplicate_bits)
     groups = dict(zip(described, numbers.tolist(), strict=True))
-    final = assign_missing(splits, groups, checked.prints)
+    final = fill_empty_splits(assign_missing(splits, groups, checked.prints), groups, checked.prints)
     leaks = resolve_leaks(final, groups, settings.on_split_leak)
     warn_of_leaks(leaks)
 

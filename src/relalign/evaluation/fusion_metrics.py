@@ -9,6 +9,7 @@ from tqdm import tqdm
 from relalign.evaluation.cross_modal import recall_measurements
 from relalign.evaluation.phrase_regions import PhraseMasks
 from relalign.features.batches import SplitData
+from relalign.metrics.attention_entropy import relative_entropy
 from relalign.metrics.isd import annotated_attention_distance, attention_distance
 from relalign.metrics.measurement import Measurement
 from relalign.metrics.ranks import cross_modal_ranks
@@ -21,6 +22,8 @@ from relalign.model.precision import in_precision
 from relalign.retrieval.embeddings import Embeddings
 from relalign.retrieval.two_stage import PAIRS_AT_ONCE, Reranked, caption_positions
 from relalign.settings.section import Precision
+
+ATTENTION = ("singular", "distributed", "entropy_words", "entropy_regions")
 
 
 def measure_reranked(
@@ -48,7 +51,8 @@ def measure_attention(
     *,
     precision: Precision = "float32",
 ) -> list[Measurement]:
-    """`isd/singular` and `isd/distributed` of every matching pair of the split (a value a caption).
+    """`isd/singular` and `isd/distributed` of every matching pair of the split (a value a caption), and beside
+    them `isd/entropy_words` and `isd/entropy_regions`, how flat the two compared attentions are.
 
     `phrases`, by caption id, adds `isd/annotated` of their captions, if there are any.
     """
@@ -69,13 +73,17 @@ def measure_attention(
             image = backbone.project_image(Side(images[rows], data.image.take(rows))).take(place_of)
             blocks = backbone.fuse(image, text, attention=True).attention
         assert blocks is not None  # noqa: S101 (asked for)
-        parts.append(torch.stack(attention_distance(**vars(blocks))))
+        flat = (
+            relative_entropy(blocks.text_text, blocks.text_mask, blocks.text_mask),
+            relative_entropy(blocks.image_image, blocks.image_mask, blocks.image_mask),
+        )
+        parts.append(torch.stack([*attention_distance(**vars(blocks)), *flat]))
         for place, row in enumerate(chosen.tolist()):
             if (masks := phrases.get(int(embeddings.text_ids[row]))) is not None:
                 annotated[row] = _annotated(blocks, place, masks)
-    singular, distributed = torch.cat(parts, dim=1).double().numpy()
+    values_of = dict(zip(ATTENTION, torch.cat(parts, dim=1).double().numpy(), strict=True))
     ids = embeddings.text_ids, embeddings.text_image_ids
-    found = [Measurement("isd/singular", *ids, singular), Measurement("isd/distributed", *ids, distributed)]
+    found = [Measurement(f"isd/{name}", *ids, values) for name, values in values_of.items()]
     if annotated:
         rows = list(annotated)
         values = np.array(list(annotated.values()))

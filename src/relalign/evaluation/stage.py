@@ -134,6 +134,7 @@ def _knowledge(
     return Knowledge(
         relevance=load_relevance(layout.relevance),
         labels=_labels(pairs),
+        languages=pairs["language"].fillna("").tolist() if "language" in pairs.columns else None,
         teachers=(data.image.pooled.cpu(), data.text.pooled[captions].cpu()),
         positives=positives,
         graded=[read_graded_pairs(layout.root / path) for path in settings.graded_judgements],

@@ -19,6 +19,7 @@ from relalign.evaluation.judgements import (
     measure_positives,
 )
 from relalign.evaluation.labelled import measure_labels
+from relalign.evaluation.languages import measure_languages
 from relalign.evaluation.mixed import measure_mixed, measure_mixed_released
 from relalign.evaluation.relevance_files import Relevance
 from relalign.evaluation.single_modal import measure_single_modal
@@ -36,14 +37,15 @@ CrossScores = tuple[Float[Tensor, "image caption"], Float[Tensor, "caption image
 class Knowledge:
     """What may be known about embedded rows beyond which caption belongs to which image; all of it optional.
 
-    `labels`: a class a caption, -1 for none. `teachers`: single-modal vectors of images and captions.
-    `positives`: by name, (image to caption, caption to image); `names`: the ids they and `graded` use, by default
-    those of the embeddings. `cross_scores`: of two-stage retrieval. `fold_order`: the rows of images in the
-    order that cuts folds, by default that of their ids.
+    `labels`: a class a caption, -1 for none. `languages`: a name a caption, "" for none. `teachers`:
+    single-modal vectors of images and captions. `positives`: by name, (image to caption, caption to image);
+    `names`: the ids they and `graded` use, by default those of the embeddings. `cross_scores`: of two-stage
+    retrieval. `fold_order`: the rows of images in the order that cuts folds, by default that of their ids.
     """
 
     relevance: Relevance | None = None
     labels: NDArray[np.int64] | None = None
+    languages: Sequence[str] | None = None
     teachers: tuple[Tensor, Tensor] | None = None
     positives: Mapping[str, tuple[Positives, Positives]] = field(default_factory=dict)
     graded: Sequence[GradedPairs] = ()
@@ -63,6 +65,8 @@ def measure(embeddings: Embeddings, settings: Evaluate, known: Knowledge) -> Res
         measurements += _graded(graded_test_set(embeddings, known.relevance), settings, known.cross_scores)
     if known.labels is not None:
         measurements += measure_labels(embeddings, known.labels)
+    if known.languages is not None:
+        measurements += measure_languages(embeddings, known.languages, ks=settings.recall_at)
     if settings.fold_size:
         order = np.arange(len(embeddings.image)) if known.fold_order is None else known.fold_order
         measurements += measure_folds(embeddings, order, size=settings.fold_size, ks=settings.recall_at)

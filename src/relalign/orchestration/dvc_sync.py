@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from relalign.errors import RelalignError
+from relalign.orchestration.changed_sources import changed_sources
 from relalign.orchestration.pipeline import Pipeline, Stage
 from relalign.system.artifacts import canonical_json, write_atomic
 
@@ -42,6 +43,7 @@ def start(workflow: Any, pipeline: Pipeline) -> None:
     unprotect(output for stage in pipeline.stages.values() for output in stage.outputs)
     if _unseen(pipeline):
         _take_over(pipeline)
+    _forget_changed_sources(pipeline)
     atexit.register(finish, workflow, pipeline, pipeline.sources_digest())
 
 
@@ -65,6 +67,15 @@ def finish(workflow: Any, pipeline: Pipeline, digest: str) -> None:
         _remember(pipeline, stages)
     except RelalignError as error:
         sys.stderr.write(f"Not committed to DVC, which the next run will try again: {error}\n")
+
+
+def _forget_changed_sources(pipeline: Pipeline) -> None:
+    for item in pipeline.items("download"):
+        dataset = pipeline.parameters["datasets"].get(item["dataset"], {})
+        raw = pipeline.stage("download", item).outputs[0]
+        if changed := changed_sources(dataset, Path(raw)):
+            sys.stderr.write(f"Changed since they were read, so the data are read anew: {', '.join(changed)}\n")
+            _make_old([raw])
 
 
 def _unseen(pipeline: Pipeline) -> set[str]:

@@ -47,7 +47,7 @@ class Pipeline:
     """The stages of `<root>/dvc.yaml` as they are with these (raw, unfilled) parameters."""
 
     def __init__(self, parameters: Mapping[str, Any], root: Path = Path()) -> None:
-        self._parameters = parameters
+        self.parameters = parameters
         self._templates: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
         self.stages = {
             stage.name: stage
@@ -71,7 +71,7 @@ class Pipeline:
     def settings(self, stage: Stage) -> str:
         """The values of a stage's settings as canonical JSON; 1.0 and 1 are equal, as they are to DVC."""
         return canonical_json(
-            {key: _without_float_zeros(_look_up(self._parameters, key)) for key in stage.settings}
+            {key: _without_float_zeros(_look_up(self.parameters, key)) for key in stage.settings}
         )
 
     def with_descendants(self, names: Set[str]) -> set[str]:
@@ -105,10 +105,10 @@ class Pipeline:
 
     def _value(self, text: str) -> Any:
         reference = _REFERENCE.fullmatch(text)
-        return _look_up(self._parameters, reference[1]) if reference else text
+        return _look_up(self.parameters, reference[1]) if reference else text
 
     def _text(self, text: str, item: Mapping[str, Any]) -> str:
-        known = {**self._parameters, "item": item}
+        known = {**self.parameters, "item": item}
         return _REFERENCE.sub(lambda reference: str(_look_up(known, reference[1])), text)
 
 

@@ -61,6 +61,9 @@ _ISD = "attention within one modality against attention within the other, throug
 _ANNOTATED = (
     "Distance of attention between a caption's annotated phrases and between their regions; 0 means alike."
 )
+_FLAT = (
+    "Entropy of attention among {side}, as a share of uniform attention's; at 1 it is flat, and ISD says nothing."
+)
 _CXC = "Spearman correlation of cosine and human grade, Crisscrossed Captions: {pairs}."
 DEFINITIONS = (
     Definition("rsum", "both", "Rsum", "Sum of the recalls of both directions (at most 600 with six of them).", 1),
@@ -76,6 +79,8 @@ DEFINITIONS = (
     Definition("isd/singular", "pairs", "ISD, singular", "Distance of " + _ISD.format(how="best match"), -1),
     Definition("isd/distributed", "pairs", "ISD, distributed", "Distance of " + _ISD.format(how="whole row"), -1),
     Definition("isd/annotated", "pairs", "ISD, annotated", _ANNOTATED, -1),
+    Definition("isd/entropy_words", "text", "flatness, words", _FLAT.format(side="words"), 0),
+    Definition("isd/entropy_regions", "images", "flatness, regions", _FLAT.format(side="regions"), 0),
     _kept("image"),
     _kept("text"),
     Definition("geometry/modality_gap", "both", "gap", "Distance between the mean image and the mean caption.", 0),
@@ -97,6 +102,7 @@ FAMILIES = (
     (r"geometry", "Shape of the learned space"),
     (r"encoder", "Each trained encoder's own vectors, before the shared space"),
     (r"teacher", "The same encoders' vectors before they were trained: the single-modal teachers"),
+    (r"language_(.+)", "The captions in one language alone: {}"),
     (r"folds(\d+)", "Mean over folds of {} test images"),
     (r"first(\d+)", "The first {} test images alone"),
     (

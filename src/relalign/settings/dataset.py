@@ -23,12 +23,18 @@ class Source(Section):
 class Dataset(Section):
     """Images with captions."""
 
-    reader: Literal["openmoji", "karpathy", "table"]
+    reader: Literal["openmoji", "karpathy", "table", "coco", "folder", "shards"]
     """The file of `relalign/data/readers/` that understands the sources."""
     sources: dict[Name, Source]
     """The archives or folders that make up the dataset."""
     captions_file: str | None = None
     """The file with the captions, where a source holds several."""
+    image_column: str | None = None
+    """The column of a table that names the images; none: found by its name or by what it holds."""
+    caption_column: str | None = None
+    """The column that holds the captions; none: found by its name or by what it holds."""
+    split_column: str | None = None
+    """The column that says to which split an image belongs; none: `split`, `subset` or `partition`."""
     rotate_validation: bool = False
     """Each seed validates on other images of train and val, as many as val has: for data whose own val split is
     too small to be trusted."""

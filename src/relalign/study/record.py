@@ -21,11 +21,14 @@ from relalign.system.artifacts import canonical_json
 
 # Keys that came after searches had been made: at their defaults they change nothing, and are left out.
 ADDED_LATER = {
+    "caption_column",
     "captions_per_step",
     "encode_rows",
     "encoder_learning_rate",
     "fusion_start",
+    "image_column",
     "layer_decay",
+    "split_column",
     "train_from",
     "views",
 }

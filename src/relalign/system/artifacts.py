@@ -28,6 +28,18 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_content(path: Path) -> str:
+    """Of a file, its sha256; of a folder, one over the names and contents of all files in it."""
+    if path.is_file():
+        return sha256_file(path)
+    lines = [
+        f"{sha256_file(file)}  {file.relative_to(path).as_posix()}\n"
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def digest(source: Path) -> str:
     """One sha256 for an input: of a file, or of a published folder's manifest (which lists its files' hashes)."""
     return sha256_file(source / MANIFEST if source.is_dir() else source)

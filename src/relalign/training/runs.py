@@ -1,6 +1,7 @@
 """The stages `train` and `export`: one method, one seed, from features to a published model and embeddings."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from threadpoolctl import threadpool_limits
 from relalign import tracking
 from relalign.errors import RelalignError
 from relalign.features.batches import SplitData
+from relalign.features.encoders.trained import TrainedEncoder
 from relalign.layout import Layout
 from relalign.methods import TRAINED
 from relalign.methods.cca import fit_cca, start_from_cca
+from relalign.methods.method import TrainedMethod
 from relalign.methods.model_files import build_method, load_model, save_model
 from relalign.methods.zero_shot import ZeroShotEmbedder
+from relalign.model.fusion import FusionShape
 from relalign.model.fusion_start import start_fusion
 from relalign.retrieval.embeddings import Embeddings, embed, write_embeddings
 from relalign.retrieval.finished import finished
@@ -105,24 +109,20 @@ def _fit(
 ) -> list[Row]:
     trains = settings.algorithm in TRAINED
     device = choose_device(params.training.device) if trains else torch.device("cpu")
-    encoders = trained_encoders(params, layout) if trains else {}
-    widths = widths_of(*open_stores(params, layout), encoders)
+    encoders: Mapping[str, TrainedEncoder] = {}
+    stores = open_stores(params, layout)
     data = load_split(params, layout, "train", device=device, seed=seed)
     validation = load_split(params, layout, "val", device=device, seed=seed)
     fusion = None
     if not trains:
+        widths = widths_of(*stores, encoders)
         fits = isinstance(settings, Cca)
         embedder = fit_cca(data, settings, widths=widths) if fits else ZeroShotEmbedder(widths)
         module: torch.nn.Module = embedder
         history: list[Row] = [{"epoch": 0, **validation_metrics(embedder, validation)}]
         tracked.log_epoch(history[0], step=0)
     else:
-        fusion, layers = fusion_start(params, layout)
-        trained = build_method(settings, params.backbone, widths, seed=seed, encoders=encoders, fusion=fusion)
-        if fusion is not None:
-            start_fusion(trained.backbone, layers)
-        trained.to(device)
-        start_from_cca(trained.backbone, data, params.backbone)
+        trained, encoders, fusion = starting_method(params, layout, settings, data, seed=seed)
         module = trained
         progress = fit(
             trained,
@@ -140,11 +140,27 @@ def _fit(
         module,
         settings=settings,
         backbone=params.backbone,
-        widths=widths,
+        widths=widths_of(*stores, encoders),
         encoders=encoders,
         fusion=fusion,
     )
     return history
+
+
+def starting_method(
+    params: Params, layout: Layout, settings: Any, data: SplitData, *, seed: int
+) -> tuple[TrainedMethod, Mapping[str, TrainedEncoder], FusionShape | None]:
+    """A method as its training starts: pretrained encoders, towers at CCA, fusion at the text encoder if asked
+    for; on the device of `data`, the training split. Beside it what `save_model` wants to know."""
+    encoders = trained_encoders(params, layout)
+    widths = widths_of(*open_stores(params, layout), encoders)
+    fusion, layers = fusion_start(params, layout)
+    trained = build_method(settings, params.backbone, widths, seed=seed, encoders=encoders, fusion=fusion)
+    if fusion is not None:
+        start_fusion(trained.backbone, layers)
+    trained.to(data.image_ids.device)
+    start_from_cca(trained.backbone, data, params.backbone)
+    return trained, encoders, fusion
 
 
 def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:

@@ -26,22 +26,24 @@ def test_flickr_layout_gives_a_row_a_sentence(tmp_path: Path) -> None:
     ]
 
 
-def test_coco_layout_uses_the_folder_and_puts_restval_into_train(tmp_path: Path) -> None:
+def test_coco_layout_uses_the_folder(tmp_path: Path) -> None:
     entries = [
         karpathy_entry("1.jpg", "restval", ["A cat"], filepath="val2014"),
         karpathy_entry("1.jpg", "test", ["A car"], filepath="train2014"),
     ]
     rows = rows_of(tmp_path, entries, {"train2014/1.jpg": b"x", "val2014/1.jpg": b"y"})
     assert [(row.image, row.split) for row in rows] == [
-        ("images/wrapped/val2014/1.jpg", "train"),
+        ("images/wrapped/val2014/1.jpg", "restval"),
         ("images/wrapped/train2014/1.jpg", "test"),
     ]
 
 
 def test_image_that_is_not_there_keeps_its_name_for_the_message(tmp_path: Path) -> None:
-    assert (
-        rows_of(tmp_path, [karpathy_entry("gone.jpg", "val", ["A dog"])], {"1.jpg": b"x"})[0].image == "gone.jpg"
-    )
+    entries = [karpathy_entry(name, "val", ["A dog"]) for name in ("gone.jpg", "1.jpg")]
+    assert [row.image for row in rows_of(tmp_path, entries, {"1.jpg": b"x"})] == [
+        "gone.jpg",
+        "images/wrapped/1.jpg",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def unpacked(folder: Path) -> Path:
 
 
 def prepared(folder: Path) -> Path:
-    reader(DATASET).prepare(unpacked(folder))
+    reader(DATASET).prepare(unpacked(folder), DATASET)
     return folder
 
 
@@ -89,7 +89,7 @@ def test_split_and_label_follow_the_subject(tmp_path: Path) -> None:
 
 def test_other_packages_are_a_readable_error(tmp_path: Path) -> None:
     with pytest.raises(RelalignError, match="Are the pinned versions in use"):
-        reader(DATASET).prepare(tmp_path)
+        reader(DATASET).prepare(tmp_path, DATASET)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_tsv_and_parquet_mean_the_same(tmp_path: Path) -> None:
         ("images/deep/1.png", "a dog", "test")
     ]
     assert (from_parquet[1].image, from_parquet[1].split) == ("images/none.png", None)
-    assert not isinstance(from_parquet[1].caption, str)
+    assert from_parquet[1].caption == ""
     from_tsv = rows_of(tmp_path / "t", "own.tsv", "image\tcaption\tsplit\n1.png\ta dog\ttest\n")
     assert (from_tsv[0].image, from_tsv[0].caption) == ("images/deep/1.png", "a dog")
 
@@ -46,10 +46,19 @@ def test_tsv_and_parquet_mean_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("own.csv", "picture,caption\n1.png,a\n", r"no column 'image' \(there are picture, caption\)"),
+        (
+            "own.csv",
+            "photo_of,words\n1,a\n",
+            r"no column is known to hold the images \(there are column 1, column 2\)",
+        ),
         ("own.csv", "image,caption\n,a\n", "row 2: column 'image' is empty"),
         ("own.csv", "", "not a readable table"),
-        ("own.csv", "image,caption\n1.png,Caf\xe9\n".encode("latin-1"), "UTF-8"),
+        ("own.csv", "image,caption\n1.png,a\0b\n", "row 2 holds a NUL byte"),
+        ("own.csv", b"image,caption\n1.png,\x81\n", "neither UTF-8, UTF-16 nor Windows-1252"),
+        ("own.csv", "image caption\n1.png a dog\n", "no comma, tab, semicolon or | divides"),
+        ("own.csv", 'image,caption\n1.png,"a "big" dog"\n', r'in row 2 a quote \("\) is opened'),
+        ("own.jsonl", '{"image": "1.png", "caption": "a"}\n{"image": \n', "row 2 is not JSON"),
+        ("own.json", "{}", "no list of records. For COCO"),
         ("own.parquet", b"PAR1 broken", "not a readable table"),
     ],
 )

@@ -2,8 +2,8 @@
 
 `dataset_<name>.json` holds `images: [{filename, split, sentences: [{raw}], filepath?}]`; COCO's `filepath`
 (`val2014`) is the folder of the image. Its fourth split `restval` (validation images that the test and
-validation splits left over) belongs to train, as in all published comparisons. Where it has MS-COCO's ids
-(`cocoid`, `sentid`), they come along.
+validation splits left over) belongs to train (`SPLIT_WORDS`), as in all published comparisons. Where it has
+MS-COCO's ids (`cocoid`, `sentid`), they come along.
 
 A. Karpathy, L. Fei-Fei, "Deep Visual-Semantic Alignments for Generating Image Descriptions", CVPR 2015.
 """
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from relalign.data.readers.files import ImageIndex, find_captions_file
+from relalign.data.readers.files import find_captions_file, find_images
 from relalign.data.readers.row import CocoIds, Row
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, dataset: Dataset) -> None:
     """Nothing to do: the files are read as they come."""
 
 
@@ -31,19 +31,20 @@ def rows(folder: Path, dataset: Dataset) -> Iterator[Row]:
     """
     captions_folder = folder / "captions"
     file = find_captions_file(captions_folder, dataset.captions_file, (".json",))
-    index = ImageIndex(folder)
+    read = []
     for number, entry in enumerate(_entries(file)):
         origin = f"{file.name}: images[{number}]"
         try:
             name = "/".join(filter(None, [entry.get("filepath"), entry["filename"]]))
-            split = "train" if entry["split"] == "restval" else entry["split"]
             sentences = [sentence["raw"] for sentence in entry["sentences"]]
-            coco = _coco_ids(entry, number)
+            read.append((origin, name, entry["split"], sentences, _coco_ids(entry, number)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RelalignError(f"{origin} is not as in Karpathy's files: {error!r} is wanted.") from error
-        image = index.find(name) or name
+    found = find_images((name for _, name, *_ in read), folder, table=file.name).paths
+    for origin, name, split, sentences, coco in read:
         for place, sentence in enumerate(sentences):
-            yield Row(image, sentence, split, f"{origin}.sentences[{place}]", coco=coco[place] if coco else None)
+            where = f"{origin}.sentences[{place}]"
+            yield Row(found.get(name, name), sentence, split, where, coco=coco[place] if coco else None)
 
 
 def _coco_ids(entry: dict[str, Any], number: int) -> list[CocoIds]:

@@ -56,7 +56,7 @@ _UNICODE_BLOCKS = (
 )
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, dataset: Dataset) -> None:
     """Draw the chosen pictograms as `images/<code points>.png`, write captions.json, drop the unpacked wheels."""
     drawings = {_plain(_characters(path.stem)): path for path in _only(folder, "svg").glob("*.svg")}
     subjects = [subject for subject in _subjects(folder) if subject["emoji"] in drawings]
