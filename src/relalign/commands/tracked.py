@@ -18,10 +18,10 @@ from relalign.training.history import validation_rsum
 LOADER = "relalign.retrieval.mlflow_model"  # by name: only what is logged is imported
 
 
-def track_results(params: Params, layout: Layout) -> None:
-    """Record all evaluated runs of params.yaml; whatever fails is a warning."""
+def track_results(params: Params, layout: Layout) -> bool:
+    """Record all evaluated runs of params.yaml. What fails in MLflow is a warning, and False."""
     if not params.tracking.enabled:
-        return
+        return True
     runs = [(method, seed) for method in params.methods for seed in params.seeds]
     evaluations = [_evaluation(params, layout, *run) for run in runs]
     rsums = [validation_rsum(layout.run(*run) / "model") for run in runs]
@@ -32,7 +32,7 @@ def track_results(params: Params, layout: Layout) -> None:
         _model(params, layout, method, seed, whole=True),
         f"{method}, seed {seed}: of {len(runs)} runs the best Rsum on validation, {rsums[best]:.1f}.",
     )
-    tracking.add_evaluations(
+    return tracking.add_evaluations(
         params.tracking, evaluations, root=layout.root, dataset=params.dataset, champion=champion
     )
 

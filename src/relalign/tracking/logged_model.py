@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel as Logged
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
@@ -39,8 +40,8 @@ class LoggedModel:
     with_code: bool = False
 
 
-def log_model(client: "MlflowClient", run: "Run", model: LoggedModel) -> str:
-    """Log a run's model; its id."""
+def log_model(client: "MlflowClient", run: "Run", model: LoggedModel) -> "Logged":
+    """Log a run's model."""
     from mlflow import pyfunc
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -64,7 +65,7 @@ def log_model(client: "MlflowClient", run: "Run", model: LoggedModel) -> str:
         client.log_model_artifacts(logged.model_id, str(whole))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    return str(logged.model_id)
+    return logged
 
 
 def register_champion(
@@ -81,16 +82,16 @@ def register_champion(
             return
     except MlflowException:  # there is none yet
         pass
-    model_id = log_model(client, run, model)
+    logged = log_model(client, run, model)
     try:
         client.create_registered_model(name, description="Texts and images to vectors in one space.")
     except MlflowException:  # there is one
         client.get_registered_model(name)
     made = client.create_model_version(
         name,
-        source=f"models:/{model_id}",
+        source=logged.artifact_location,  # models:/... would be looked up in the store of the environment
         run_id=run.info.run_id,
-        model_id=model_id,
+        model_id=logged.model_id,
         tags={"model_sha256": sha256},
         description=why,
     )
