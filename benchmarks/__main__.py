@@ -1,15 +1,15 @@
 """All timings in one command (`python -m benchmarks`, or `make benchmarks`), beside the budgets they answer to.
 
-Run it on a quiet machine. The parts can be run alone: `benchmarks.start_up`, `benchmarks.pipeline` (after a run of
-the pipeline), `benchmarks.objectives`, `benchmarks.metrics`. Not among them, as they take long, look at trained
-models or fetch files: `benchmarks.exported_model`, `run_profile`, `cross_validation`, `dvc_commit`,
-`download_size`, `meta_step` and `attention`.
+Run it on a quiet machine. The parts can be run alone: `benchmarks.start_up`, `benchmarks.pipeline` and
+`benchmarks.search_page` (both after a run of the pipeline), `benchmarks.objectives`, `benchmarks.metrics`. Not
+among them, as they take long, look at trained models or fetch files: `benchmarks.exported_model`, `run_profile`,
+`cross_validation`, `dvc_commit`, `download_size`, `meta_step` and `attention`.
 """
 
 import subprocess
 import sys
 
-PARTS = ("start_up", "pipeline", "objectives", "metrics")
+PARTS = ("start_up", "pipeline", "search_page", "objectives", "metrics")
 
 
 def main():

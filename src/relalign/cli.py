@@ -11,7 +11,7 @@ from relalign.errors import RelalignError
 Command = Callable[[argparse.Namespace], None]
 EXTRAS = {
     "pipeline": ("snakemake", "dvc", "mlflow", "matplotlib", "resvg_py"),
-    "serve": ("fastapi", "uvicorn"),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
     "onnx": ("onnx", "onnxruntime"),
 }
 
@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     from relalign.commands.options import add_user_commands
     from relalign.commands.stages import add_stage_commands
     from relalign.report.command import add_report_commands
+    from relalign.serve.command import add_search_commands
     from relalign.study.command import add_study_commands
 
     add_stage_commands(commands)
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     reference.set_defaults(run=_print_reference)
     add_report_commands(commands)
     add_user_commands(commands)
+    add_search_commands(commands)
     return parser
 
 

@@ -14,6 +14,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 import relalign
+from benchmarks import exported_model
 from relalign.cli import main
 from relalign.errors import RelalignError
 from relalign.evaluation.relevance_files import make_relevance
@@ -23,7 +24,7 @@ from relalign.retrieval.embeddings import load_embeddings
 from relalign.settings import Params
 from relalign.training.history import validation_rsum
 from relalign.training.runs import export, train
-from tests.retrieval.test_retrieval_model import raw
+from tests.raw_runs import raw
 from tests.trained_project import make_project, trained_params
 
 REPOSITORY = Path(__file__).parents[2]
@@ -158,11 +159,19 @@ def test_a_card_of_a_run_without_evaluation_says_so(project, tmp_path: Path, mon
     assert "was not evaluated" in card.text
 
 
-def test_both_towers_go_along_as_onnx_if_asked_for(project, monkeypatch, tmp_path: Path) -> None:
+def test_both_towers_go_along_as_onnx_if_asked_for_and_are_timed_beside_torch(
+    project, monkeypatch, tmp_path: Path, capsys
+) -> None:
     monkeypatch.chdir(project[1].root)
-    assert main(["export", "cca", "--onnx", "--output", str(tmp_path / "cca")]) == 0
-    assert {path.name for path in (tmp_path / "cca").glob("*.onnx")} == {"image.onnx", "text.onnx"}
-    assert "`image.onnx` and `text.onnx`" in (tmp_path / "cca/README.md").read_text()
+    output = tmp_path / "cca"
+    assert main(["export", "cca", "--onnx", "--output", str(output)]) == 0
+    assert {path.name for path in output.glob("*.onnx")} == {"image.onnx", "text.onnx"}
+    assert "`image.onnx` and `text.onnx`" in (output / "README.md").read_text()
+    monkeypatch.setattr(sys, "argv", ["exported_model", str(output)])
+    exported_model.main()
+    rows = re.findall(r"^(image|text), batches of \d+ +[\d.]+ +[\d.]+ +(\S+)$", capsys.readouterr().out, re.M)
+    assert len(rows) == 4
+    assert all(float(difference) < 1e-4 for _, difference in rows)
 
 
 def test_without_the_packages_for_onnx_it_says_what_to_install(project, capsys, monkeypatch) -> None:

@@ -1,9 +1,10 @@
 """Raw images and texts come to the embeddings that the pipeline has exported."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -18,45 +19,17 @@ from relalign.retrieval.given import checked_texts, upright_image
 from relalign.retrieval.retrieval_model import RetrievalModel, paired
 from relalign.retrieval.two_stage import fused_pairs
 from relalign.settings import Params
-from relalign.training.runs import export, train
 from relalign.training.split_data import load_split
-from tests.trained_project import CUTS, make_project, trained_params
+from tests.raw_runs import RUNS, raw, trained_run
+from tests.retrieval.conftest import RunOf
+from tests.trained_project import trained_params
 
-FROZEN: dict[str, str | None] = {"image": None, "text": None}
 CPU = torch.device("cpu")
-# Of each kind of run: its method, its cuts, and the joint model of both encoders.
-RUNS = {
-    "frozen": ("contrastive", FROZEN, None),
-    "cut": ("contrastive", CUTS, None),
-    "one side cut": ("contrastive", {**FROZEN, "text": "input"}, None),
-    "cca": ("cca", FROZEN, None),
-    "cca over a cut": ("cca", CUTS, None),
-    "zero shot": ("zero-shot", FROZEN, "clip"),
-    "zero shot, padded": ("zero-shot", FROZEN, "siglip"),
-}
-
-
-def trained_run(root: Path, kind: str) -> tuple[Params, Layout, str]:
-    """A project in which the run of this kind is trained and exported, and the run's method."""
-    method, cuts, joint = RUNS[kind]
-    methods = {"zero-shot": {"algorithm": "zero_shot"}} if method == "zero-shot" else {}
-    params = trained_params(**cuts, method=methods, training={"epochs": 2})
-    layout = make_project(root, params, joint=joint)
-    train(params, layout, method=method, seed=0)
-    export(params, layout, method=method, seed=0)
-    return params, layout, method
-
-
-def raw(layout: Layout, *, split: str = "test") -> tuple[list[Path], list[str]]:
-    """The files of a split's images and its captions, in the order of their ids."""
-    pairs = pd.read_parquet(layout.pairs / "pairs.parquet").query("split == @split").sort_values("caption_id")
-    images = pairs.drop_duplicates("image_id").sort_values("image_id")["image_path"]
-    return [layout.root / path for path in images], pairs["caption"].tolist()
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_embeddings_are_those_that_the_pipeline_exported(tmp_path: Path, kind: str) -> None:
-    params, layout, method = trained_run(tmp_path, kind)
+def test_embeddings_are_those_that_the_pipeline_exported(run_of: RunOf, kind: str) -> None:
+    params, layout, method = run_of(kind)
     model = RetrievalModel.of_run(params, layout, method=method, seed=0)
     images, texts = raw(layout)
     exported = load_embeddings(layout.run(method, 0) / "embeddings")
@@ -65,8 +38,8 @@ def test_embeddings_are_those_that_the_pipeline_exported(tmp_path: Path, kind: s
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Layout, str]:
-    return trained_run(tmp_path_factory.mktemp("project"), "cut")
+def project(run_of: RunOf) -> tuple[Params, Layout, str]:
+    return run_of("cut")
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +66,8 @@ def test_an_embedding_does_not_depend_on_what_is_encoded_beside_it(model, projec
 
 
 @pytest.mark.parametrize("kind", ["cut", "cca", "zero shot"])
-def test_vectors_that_are_not_normalised_point_where_the_others_do(tmp_path: Path, kind: str) -> None:
-    params, layout, method = trained_run(tmp_path, kind)
+def test_vectors_that_are_not_normalised_point_where_the_others_do(run_of: RunOf, kind: str) -> None:
+    params, layout, method = run_of(kind)
     model = RetrievalModel.of_run(params, layout, method=method, seed=0)
     images, texts = raw(layout)
     for encode, given in ((model.encode_images, images), (model.encode_texts, texts)):
@@ -107,13 +80,28 @@ def test_vectors_that_are_not_normalised_point_where_the_others_do(tmp_path: Pat
     np.testing.assert_allclose(cosines, model.encode_texts(texts) @ model.encode_images(images).T, atol=1e-6)
 
 
+def test_several_threads_get_what_one_gets(model, project) -> None:
+    images, texts = raw(project[1])
+    alone = model.encode_images(images), model.encode_texts(texts)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that threads meet in the middle of an encoder
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            pictures = [pool.submit(model.encode_images, [image]) for image in images]
+            sentences = [pool.submit(model.encode_texts, [text]) for text in texts]
+    finally:
+        sys.setswitchinterval(interval)
+    for rows, found in zip(alone, (pictures, sentences), strict=True):
+        np.testing.assert_allclose(np.concatenate([each.result() for each in found]), rows, atol=1e-6)
+
+
 def test_white_space_of_texts_is_collapsed_as_validation_does(model) -> None:
     np.testing.assert_array_equal(model.encode_texts([" a \n dog "]), model.encode_texts(["a dog"]))
 
 
 @pytest.mark.parametrize("kind", ["frozen", "cut"])
-def test_features_fuse_to_the_logits_of_the_pipelines_own(tmp_path: Path, kind: str) -> None:
-    params, layout, method = trained_run(tmp_path, kind)
+def test_features_fuse_to_the_logits_of_the_pipelines_own(run_of: RunOf, kind: str) -> None:
+    params, layout, method = run_of(kind)
     model = RetrievalModel.of_run(params, layout, method=method, seed=0)
     images, texts = raw(layout)
     own = paired(model.image_features(images, batch_size=3), model.text_features(texts, batch_size=3))

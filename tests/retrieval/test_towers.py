@@ -10,17 +10,19 @@ from safetensors.torch import save_file
 
 from relalign.errors import RelalignError
 from relalign.features.encoders.efficientnet_lite import WEIGHTS, EfficientNetLite0
+from relalign.layout import Layout
 from relalign.methods.model_files import build_method, load_model, save_model
 from relalign.model.backbone import Backbone, Widths
 from relalign.retrieval import onnx_files
 from relalign.retrieval.onnx_files import IMAGE_FILE, TEXT_FILE, write_onnx
 from relalign.retrieval.retrieval_model import RetrievalModel
 from relalign.retrieval.towers import ImageTower, TextTower, padded_tokens
+from relalign.settings import Params
 from relalign.settings.encoder import Encoder
 from relalign.system.artifacts import publish
 from tests.features.encoders.checkpoints import WORDS
-from tests.retrieval.test_retrieval_model import CUTS, RUNS, trained_run
-from tests.trained_project import trained_params
+from tests.raw_runs import RUNS
+from tests.retrieval.conftest import RunOf
 
 CPU = torch.device("cpu")
 ROWS = 200
@@ -48,8 +50,8 @@ def prepared(model: RetrievalModel, images) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_onnx_runtime_gives_what_torch_gives(tmp_path: Path, kind: str) -> None:
-    params, layout, method = trained_run(tmp_path, kind)
+def test_onnx_runtime_gives_what_torch_gives(run_of: RunOf, tmp_path: Path, kind: str) -> None:
+    params, layout, method = run_of(kind)
     model = RetrievalModel.of_run(params, layout, method=method, seed=0, device=CPU)
     expected = model.encode_images(IMAGES), model.encode_texts(TEXTS)
     for found, rows in zip(embeddings_of_onnx(model, tmp_path), expected, strict=True):
@@ -61,8 +63,10 @@ def test_onnx_runtime_gives_what_torch_gives(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("cut", [None, "blocks.13"])
-def test_onnx_runtime_gives_what_torch_gives_of_efficientnet(tmp_path: Path, cut: str | None) -> None:
-    model = with_efficientnet(tmp_path, cut)
+def test_onnx_runtime_gives_what_torch_gives_of_efficientnet(
+    run_of: RunOf, tmp_path: Path, cut: str | None
+) -> None:
+    model = with_efficientnet(tmp_path, cut, run_of("frozen"))
     expected = model.encode_images(IMAGES[:20])
     write_onnx(model, tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / IMAGE_FILE)
@@ -71,7 +75,7 @@ def test_onnx_runtime_gives_what_torch_gives_of_efficientnet(tmp_path: Path, cut
     assert expected.std(0).max() > 1e-3
 
 
-def with_efficientnet(root: Path, cut: str | None) -> RetrievalModel:
+def with_efficientnet(root: Path, cut: str | None, run: tuple[Params, Layout, str]) -> RetrievalModel:
     """A model whose image encoder has the default's architecture, with random weights."""
     from relalign.features.encoders.trained import load_trained
 
@@ -85,7 +89,7 @@ def with_efficientnet(root: Path, cut: str | None) -> RetrievalModel:
     encoder = Encoder.model_validate({**settings, "train_from": cut})
     with publish(root / "image", made_by="tests") as draft:
         save_file({name: 2.5 * value for name, value in EfficientNetLite0().state_dict().items()}, draft / WEIGHTS)
-    params, layout, _ = trained_run(root, "frozen")
+    params, layout, _ = run
     known = load_model(layout.run("contrastive", 0) / "model", device=CPU)
     assert isinstance(known, Backbone)
     widths = Widths(1280, 1280, 2560, 16, 16, known.text.mean.numel())
@@ -101,18 +105,19 @@ def with_efficientnet(root: Path, cut: str | None) -> RetrievalModel:
     return RetrievalModel.of_folders(root / "model", folders, device=CPU)
 
 
-def test_towers_in_torch_give_what_the_model_gives_padding_or_not(tmp_path: Path) -> None:
-    params, layout, method = trained_run(tmp_path, "cut")
+def test_towers_in_torch_give_what_the_model_gives_padding_or_not(run_of: RunOf) -> None:
+    params, layout, method = run_of("cut")
     model = RetrievalModel.of_run(params, layout, method=method, seed=0, device=CPU)
     with torch.inference_mode():
         images, texts = ImageTower(model)(prepared(model, IMAGES)), TextTower(model)(*padded_tokens(model, TEXTS))
     np.testing.assert_allclose(images, model.encode_images(IMAGES), atol=1e-4)
     np.testing.assert_allclose(texts, model.encode_texts(TEXTS), atol=1e-4)
-    assert trained_params().encoder["tiny-image"].train_from == CUTS["image"]
 
 
-def test_a_tower_that_cannot_be_written_or_comes_out_wrong_is_one_sentence(tmp_path: Path, monkeypatch) -> None:
-    params, layout, method = trained_run(tmp_path, "cca")
+def test_a_tower_that_cannot_be_written_or_comes_out_wrong_is_one_sentence(
+    run_of: RunOf, tmp_path: Path, monkeypatch
+) -> None:
+    params, layout, method = run_of("cca")
     model = RetrievalModel.of_run(params, layout, method=method, seed=0, device=CPU)
     monkeypatch.setattr(onnx_files, "_TOLERANCE", 0.0)
     with pytest.raises(RelalignError, match=r"image.onnx differs from torch by .*Export without --onnx"):

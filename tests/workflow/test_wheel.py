@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from relalign.cli import main
-from tests.retrieval.test_retrieval_model import raw, trained_run
+from tests.raw_runs import raw, trained_run
 from tests.workflow.clone import REPOSITORY
 
 pytestmark = pytest.mark.workflow

@@ -46,8 +46,8 @@ def best_seed(params: Params, layout: Layout, method: str) -> tuple[int, str]:
 
     With why, in words. Raises `RelalignError` if none is trained.
     """
-    folders = sorted(layout.run(method, 0).parent.glob(f"seed*/model/{MANIFEST}"))
-    seeds = sorted(int(path.parents[1].name.removeprefix("seed")) for path in folders)
+    folders = (path.parents[1].name for path in layout.run(method, 0).parent.glob(f"seed*/model/{MANIFEST}"))
+    seeds = sorted(int(name[4:]) for name in folders if name[4:].isdigit())
     if not seeds:
         raise RelalignError(
             f"'{method}' is not trained on {params.dataset}: {layout.run(method, 0).parent} has no seed*/model. "

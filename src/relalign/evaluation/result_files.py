@@ -28,6 +28,7 @@ SUMMARY_METRICS = (
     "t2t/ndcg@10",
     "isd/singular",
 )
+ATTENTION_FILE = "attention.json"
 SUMMARY = ["metric", "value", "low", "high", "queries", "images"]
 
 

@@ -1,12 +1,14 @@
 """The stage `evaluate`: one run's embeddings -> metrics.json, evaluation/queries.parquet and intervals."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from relalign.data.pairs import read_pairs
+from relalign.evaluation.attention_example import attention_example
 from relalign.evaluation.encoder_space import measure_encoders
 from relalign.evaluation.fusion_metrics import measure_attention, measure_reranked
 from relalign.evaluation.judgements import JudgedNames, read_graded_pairs, read_positives
@@ -18,7 +20,7 @@ from relalign.evaluation.phrase_regions import (
     read_tokeniser,
 )
 from relalign.evaluation.relevance_files import load_relevance
-from relalign.evaluation.result_files import SUMMARY_METRICS, write_evaluation
+from relalign.evaluation.result_files import ATTENTION_FILE, SUMMARY_METRICS, write_evaluation
 from relalign.evaluation.suite import CrossScores, Knowledge, measure, released_scores
 from relalign.features.batches import SplitData
 from relalign.layout import Layout
@@ -45,7 +47,7 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     run, settings = layout.run(method, seed), params.evaluate
     embeddings = load_embeddings(run / "embeddings")
     data = load_split(params, layout, "test", device=choose_device(params.training.device))
-    measurements, cross, of_fusion = _fusion(params, layout, run, data, embeddings, seed)
+    measurements, cross, of_fusion, example = _fusion(params, layout, run, data, embeddings, seed)
     known = _knowledge(params, layout, embeddings, data, cross)
     without_fusion, numbers = measure(embeddings, settings, known)
     inputs = {
@@ -61,6 +63,8 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         inputs=inputs,
     ) as draft:
         metrics = write_evaluation(draft, without_fusion + measurements, numbers | of_fusion, settings)
+        if example is not None:
+            (draft / ATTENTION_FILE).write_text(pretty_json(example), encoding="utf-8")
     write_atomic(run / "metrics.json", pretty_json(metrics))
     summary = {name: round(metrics[name], 4) for name in SUMMARY_METRICS if name in metrics}
     write_atomic(run / "summary.json", pretty_json(summary))
@@ -68,11 +72,11 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
 
 def _fusion(
     params: Params, layout: Layout, run: Path, data: SplitData, embeddings: Embeddings, seed: int
-) -> tuple[list[Measurement], CrossScores | None, dict[str, float]]:
+) -> tuple[list[Measurement], CrossScores | None, dict[str, float], dict[str, Any] | None]:
     settings = params.evaluate
     model = load_model(run / "model", device=data.image_ids.device)
     if not isinstance(model, Backbone):
-        return [], None, {}
+        return [], None, {}, None
     frozen, data = data, finished(model, data)
     measurements = measure_attention(
         model, data, embeddings, _phrases(params, layout, data), precision=settings.precision
@@ -81,8 +85,9 @@ def _fusion(
         relevance = load_relevance(layout.relevance)
         for name, split in (("encoder", data), ("teacher", frozen)):
             measurements += measure_encoders(split, embeddings, relevance, ks=settings.ndcg_at, prefix=f"{name}/")
+    example = attention_example(model, data, embeddings, _captions(layout))
     if not settings.rerank_depth:
-        return measurements, None, {}
+        return measurements, None, {}, example
     validation = load_split(params, layout, "val", device=data.image_ids.device, seed=seed)
     choose_fusion_share(model, finished(model, validation), precision=settings.precision)
     share = {"rerank/fusion_share": model.fusion_share.item()}
@@ -91,13 +96,18 @@ def _fusion(
     )
     measurements += measure_reranked(embeddings, i2t, t2i, ks=settings.recall_at)
     if not settings.released_protocol:
-        return measurements, None, share
+        return measurements, None, share, example
     images, captions = len(embeddings.image), len(embeddings.text)
     cross = (
         released_scores(images, captions, i2t.candidates, i2t.logits),
         released_scores(captions, images, t2i.candidates, t2i.logits),
     )
-    return measurements, cross, share
+    return measurements, cross, share, example
+
+
+def _captions(layout: Layout) -> dict[int, str]:
+    pairs = read_pairs(layout)
+    return dict(zip(pairs["caption_id"].tolist(), pairs["caption"].tolist(), strict=True))
 
 
 def _phrases(params: Params, layout: Layout, data: SplitData) -> dict[int, PhraseMasks]:
@@ -106,8 +116,7 @@ def _phrases(params: Params, layout: Layout, data: SplitData) -> dict[int, Phras
         return {}
     image, text = params.encoders.image, params.encoders.text
     check_whole_picture(layout.encoder(image))
-    pairs = read_pairs(layout)
-    captions = dict(zip(pairs["caption_id"].tolist(), pairs["caption"].tolist(), strict=True))
+    captions = _captions(layout)
     annotated = read_phrases(layout.root / params.evaluate.phrase_regions, captions)
     return phrase_masks(
         annotated,

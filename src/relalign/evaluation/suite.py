@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from relalign.evaluation.added import measure_added
 from relalign.evaluation.cross_modal import measure_precision, measure_recall
 from relalign.evaluation.folds import measure_folds
 from relalign.evaluation.judgements import (
@@ -74,6 +75,7 @@ def measure(embeddings: Embeddings, settings: Evaluate, known: Knowledge) -> Res
     for name, (i2t, t2i) in known.positives.items():
         measurements += measure_positives(embeddings, names, i2t, t2i, name=name, ks=settings.recall_at)
     numbers |= {f"cxc/{pairs.kind}": graded_correlation(embeddings, names, pairs) for pairs in known.graded}
+    measurements += measure_added(embeddings, known)
     return measurements, numbers
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from relalign.features.encoders.trained import TrainedEncoder, rebuild_trained
-from relalign.methods import TRAINED
+from relalign.methods import trained_method
 from relalign.methods.cca import LinearEmbedder, embedder_width
 from relalign.methods.method import TrainedMethod
 from relalign.methods.zero_shot import ZeroShotEmbedder
@@ -42,7 +42,10 @@ def build_method(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Backbone(backbone, widths, temperature=settings.temperature, encoders=encoders, fusion=fusion)
-        return TRAINED[settings.algorithm](model, settings, widths=widths)
+        build = trained_method(settings.algorithm)
+        if build is None:
+            raise ValueError(f"{settings.algorithm} is not trained")
+        return build(model, settings, widths=widths)
 
 
 def save_model(

@@ -11,6 +11,7 @@ from typing import Any
 
 from relalign.layout import Layout
 from relalign.settings import Params
+from relalign.settings.methods import added_module
 from relalign.system.artifacts import pretty_json, write_atomic
 from relalign.system.source_hash import source_hash
 
@@ -70,6 +71,8 @@ def write_method_identity(params: Params, layout: Layout, *, method: str) -> Non
 
 
 def _code_hash(algorithm: str) -> str:
-    named = (PACKAGE / name for name in (*CODE, f"methods/{algorithm}.py"))
+    added = added_module(algorithm)
+    own = PACKAGE / f"methods/{algorithm}.py" if added is None else Path(str(added.__file__))
+    named = (*(PACKAGE / name for name in CODE), own)
     files = {file for path in named for file in (path.rglob("*.py") if path.is_dir() else [path])}
     return source_hash(sorted(files))

@@ -1,9 +1,10 @@
-"""A few test queries with what each method finds for them: chosen by position, never by result."""
+"""A few test queries with what each method finds for them: chosen by position (`relalign.report.failures`: by
+loss)."""
 
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Example:
-    """One query and the first results of each method."""
+    """One query and the first results of each method; `note` says of a method what its results do not."""
 
     caption: str
     image: str
     answers: Mapping[str, list[Found]]
+    note: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def of_texts(self) -> bool:
@@ -63,15 +65,7 @@ def read_examples(params: Params, layout: Layout, count: int) -> dict[str, list[
     """`count` queries of each kind over the test split, answered by every method's first seed."""
     if count == 0:
         return {}
-    pairs = pd.read_parquet(layout.pairs / "pairs.parquet").query("split == 'test'").sort_values("caption_id")
-    paths = pairs.drop_duplicates("image_id").set_index("image_id")["image_path"].to_dict()
-    shelf = _Shelf(
-        captions=pairs.set_index("caption_id")["caption"].to_dict(),
-        image_of=pairs.set_index("caption_id")["image_id"].to_dict(),
-        pictures={},
-        paths={image: layout.root / path for image, path in paths.items()},
-    )
-    models = {name: load_embeddings(layout.run(name, params.seeds[0]) / "embeddings") for name in params.methods}
+    shelf, models = read_shelf(layout), read_models(params, layout)
     first = models[params.methods[0]]
     texts, images = evenly(count, len(first.text_ids)), evenly(count, len(first.image_ids))
     return {
@@ -81,6 +75,23 @@ def read_examples(params: Params, layout: Layout, count: int) -> dict[str, list[
     }
 
 
+def read_shelf(layout: Layout) -> "Shelf":
+    """Captions and pictures of the test split."""
+    pairs = pd.read_parquet(layout.pairs / "pairs.parquet").query("split == 'test'").sort_values("caption_id")
+    paths = pairs.drop_duplicates("image_id").set_index("image_id")["image_path"].to_dict()
+    return Shelf(
+        captions=pairs.set_index("caption_id")["caption"].to_dict(),
+        image_of=pairs.set_index("caption_id")["image_id"].to_dict(),
+        pictures={},
+        paths={image: layout.root / path for image, path in paths.items()},
+    )
+
+
+def read_models(params: Params, layout: Layout) -> dict[str, Embeddings]:
+    """The embeddings of every method's first seed."""
+    return {name: load_embeddings(layout.run(name, params.seeds[0]) / "embeddings") for name in params.methods}
+
+
 def best(scores: NDArray[np.float32], *, leave_out: int | None = None) -> list[int]:
     """Rows of the highest scores, ties by row; `leave_out` is the query's own row."""
     order = np.argsort(-scores, kind="stable")
@@ -88,21 +99,26 @@ def best(scores: NDArray[np.float32], *, leave_out: int | None = None) -> list[i
 
 
 @dataclass(frozen=True)
-class _Shelf:
+class Shelf:
+    """Captions and small pictures by id, and the answers that methods give from them."""
+
     captions: Mapping[Any, str]
     image_of: Mapping[Any, int]
     paths: Mapping[Any, Path]
     pictures: dict[int, str]
 
     def picture(self, image: int) -> str:
+        """The image as a data URI."""
         if image not in self.pictures:
             self.pictures[image] = thumbnail(self.paths[image])
         return self.pictures[image]
 
     def caption_of(self, image: int) -> str:
+        """Its first caption."""
         return next(self.captions[caption] for caption, owner in self.image_of.items() if owner == image)
 
     def text_to_image(self, models: Mapping[str, Embeddings], row: int) -> Example:
+        """A caption row asks for images."""
         query = int(next(iter(models.values())).text_ids[row])
         answers = {}
         for name, model in models.items():
@@ -114,6 +130,7 @@ class _Shelf:
         return Example(self.captions[query], "", answers)
 
     def image_to_text(self, models: Mapping[str, Embeddings], row: int) -> Example:
+        """An image row asks for captions."""
         query = int(next(iter(models.values())).image_ids[row])
         answers = {}
         for name, model in models.items():
@@ -122,6 +139,7 @@ class _Shelf:
         return Example(self.caption_of(query), self.picture(query), answers)
 
     def image_to_image(self, models: Mapping[str, Embeddings], row: int) -> Example:
+        """An image row asks for other images."""
         query = int(next(iter(models.values())).image_ids[row])
         answers = {}
         for name, model in models.items():

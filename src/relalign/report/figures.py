@@ -159,3 +159,19 @@ def scatter(
         axes.legend(fontsize=8)
 
     return plot
+
+
+def heat_map(matrix: Sequence[Sequence[float]], labels: Sequence[str], title: str) -> Callable[["Axes"], None]:
+    """A square of shares, darker for more, with the same labels on both sides."""
+
+    def plot(axes: "Axes") -> None:
+        axes.pcolormesh(matrix, cmap="Blues", vmin=0, edgecolors=_LINE, linewidth=0.3)
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
+        places = [place + 0.5 for place in range(len(labels))]
+        axes.set_xticks(places, labels, rotation=90, fontsize=7)
+        axes.set_yticks(places, labels, fontsize=7)
+        axes.grid(visible=False)
+        axes.set_title(title, fontsize=8)
+
+    return plot

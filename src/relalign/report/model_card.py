@@ -13,7 +13,7 @@ from relalign import __version__
 from relalign.comparison.stage import read_comparison
 from relalign.data.pairs import read_pairs
 from relalign.layout import Layout
-from relalign.methods import TRAINED
+from relalign.methods import trained_method
 from relalign.report.comparison_table import HEADLINE
 from relalign.report.sources import read_licences
 from relalign.retrieval.exported import MODEL, Exported
@@ -53,7 +53,7 @@ def write_model_card(
         seeds=seeds,
         confidence=f"{params.evaluate.confidence:.0%}",
         encoders={side: _encoder(name, getattr(exported, side)) for side, name in params.encoders},
-        training={key: training[key] for key in _TRAINING} if algorithm in TRAINED else {},
+        training={key: training[key] for key in _TRAINING} if trained_method(algorithm) else {},
         licences=[*data, *encoders],
     )
     (draft / CARD).write_text(ModelCard(card).content, encoding="utf-8")

@@ -13,6 +13,7 @@ from relalign.layout import Layout
 from relalign.report import comparison_table as numbers
 from relalign.report.definitions import define, family, reading_order
 from relalign.report.examples import read_examples
+from relalign.report.failures import read_failures
 from relalign.report.plots import all_figures
 from relalign.report.sources import read_licences, read_runs, read_validation, versions
 from relalign.settings import Params
@@ -58,6 +59,7 @@ def _content(params: Params, layout: Layout) -> dict[str, Any]:
         "tie_rule": TIE_RULE,
         "figures": all_figures(params, layout, comparison, runs),
         "examples": read_examples(params, layout, params.report.examples),
+        "failures": read_failures(params, layout),
         "splits": splits,
         "validation": read_validation(layout),
         "licences": [*data, *encoders],

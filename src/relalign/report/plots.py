@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 import pandas as pd
 
 from relalign.comparison.stage import Comparison
-from relalign.evaluation.result_files import read_query_table
+from relalign.evaluation.result_files import ATTENTION_FILE, read_query_table
 from relalign.layout import Layout
 from relalign.report import figures
 from relalign.report.definitions import define
-from relalign.report.sources import Run
+from relalign.report.sources import Run, read_json
 from relalign.settings import Params
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def all_figures(params: Params, layout: Layout, comparison: Comparison, runs: Se
             "Each method's own objective, not comparable between methods",
         )
     )
+    made.append(attention_figure(params, layout))
     return [figure for figure in made if figure is not None]
 
 
@@ -131,6 +132,29 @@ def _training(params: Params, runs: Sequence[Run], column: str, label: str, capt
     style = figures.style_of(params.methods)
     svg = _draw(figures.curves(_present(series), "epoch", label, style), column)
     return Figure(svg, f"{caption}: a line a seed. Methods without epochs are not shown.")
+
+
+def attention_figure(params: Params, layout: Layout) -> Figure | None:
+    """One pair's attention under the baseline and under the first method that aligns it."""
+    aligned = next((name for name in params.methods if params.method[name].algorithm == "iais"), None)
+    names = [name for name in (params.report.baseline, aligned) if name is not None]
+    files = [layout.run(name, params.seeds[0]) / "evaluation" / ATTENTION_FILE for name in names]
+    if len(names) == 1 or not all(file.is_file() for file in files):
+        return None
+    pairs = {name: read_json(file) for name, file in zip(names, files, strict=True)}
+    plots = [
+        figures.heat_map(pair[key], pair["words"], f"{name}: {title}")
+        for name, pair in pairs.items()
+        for key, title in (("words_to_words", "among words"), ("through_regions", "through regions"))
+    ]
+    svg = figures.draw(*plots, name="figure-attention", width=2.3 * len(plots), height=2.7, share_y=False)
+    caption = pairs[names[0]]["caption"]
+    return Figure(
+        svg,
+        f"Attention of “{caption}” with its own image in the last fusion layer, seed {params.seeds[0]}: each word "
+        "(row) to each other, and between the regions that the two words attend to most. IAIS makes them alike; "
+        "darker is more, each row sums to 1.",
+    )
 
 
 def _draw(plot: Callable[..., None], metric: str) -> str:

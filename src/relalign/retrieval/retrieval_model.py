@@ -7,8 +7,10 @@ Each step is the pipeline's own, with its roundings, so that embeddings are thos
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +45,8 @@ _Batches = Iterator[tuple[NDArray[np.int64], Features]]
 class RetrievalModel:
     """An embedder with the encoders below it: `of_run` makes one from a project, `relalign.load` from a folder.
 
-    Safe to call from several threads at once. All methods raise `RelalignError` for an image or a text that cannot
+    Safe to call from several threads, which take turns: tokenizers and cut encoders have a state while they work,
+    and torch takes all cores by itself. All methods raise `RelalignError` for an image or a text that cannot
     be used; it names the file, or the place in the list.
     """
 
@@ -58,24 +61,33 @@ class RetrievalModel:
     ) -> None:
         self.embedder, self.device, self.max_pixels = embedder, device, max_pixels
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
+        self._alone = threading.Lock()
 
     @classmethod
     def of_run(
-        cls, params: Params, layout: Layout, *, method: str, seed: int, device: torch.device | None = None
+        cls,
+        params: Params,
+        layout: Layout,
+        *,
+        method: str,
+        seed: int,
+        device: torch.device | None = None,
+        loaded: dict[Any, Any] | None = None,
     ) -> "RetrievalModel":
         """The model of a trained run with the encoders of `data/encoders`.
 
         Where the run is evaluated, its fusion encoder re-ranks with the share that was chosen on validation.
+        Models that are given the same `loaded`, at first `{}`, share their encoders.
         Raises `RelalignError` if the run is not trained, or was trained with other encoders than those there.
         """
-        folders = {side: layout.encoder(name) for side, name in params.encoders}
         check_run(params, layout, method=method, seed=seed)
         run = layout.run(method, seed)
         model = cls.of_folders(
             run / "model",
-            {side: (params.encoder[name], folders[side]) for side, name in params.encoders},
+            {side: (params.encoder[name], layout.encoder(name)) for side, name in params.encoders},
             device=device,
             max_pixels=params.validate_.max_pixels,
+            loaded=loaded,
         )
         model.use_fusion_share(fusion_share_of(run))
         return model
@@ -88,6 +100,7 @@ class RetrievalModel:
         *,
         device: torch.device | None = None,
         max_pixels: int = Validate().max_pixels,
+        loaded: dict[Any, Any] | None = None,
     ) -> "RetrievalModel":
         """The model of a published `model/` folder and, for "image" and "text", an encoder and its folder.
 
@@ -105,8 +118,10 @@ class RetrievalModel:
             read_manifest(folder)
         return cls(
             embedder,
-            load_image_encoder(image, image_folder, device),
-            load_text_encoder(text, text_folder, device),
+            _once(
+                loaded, (image_folder, image.train_from), lambda: load_image_encoder(image, image_folder, device)
+            ),
+            _once(loaded, (text_folder, text.train_from), lambda: load_text_encoder(text, text_folder, device)),
             device=device,
             max_pixels=max_pixels,
         )
@@ -208,7 +223,8 @@ class RetrievalModel:
         self, batches: _Batches, side: str, count: int, *, normalize: bool, bar: bool | None
     ) -> NDArray[np.float32]:
         order, parts = [], []
-        with tqdm(total=count, desc=f"Encoding {side}s", disable=None if bar is None else not bar) as progress:
+        shown = tqdm(total=count, desc=f"Encoding {side}s", disable=None if bar is None else not bar)
+        with self._alone, shown as progress:
             for rows, features in batches:
                 features = self._finish(side, features)
                 vectors = unscaled(self.embedder, side, features.pooled, features.summary)
@@ -226,11 +242,12 @@ class RetrievalModel:
     @torch.inference_mode()
     def _finished(self, batches: _Batches, side: str) -> Features:
         order, parts = [], []
-        for rows, features in batches:
-            features = self._finish(side, features)
-            tokens, mask = features.tokens()
-            order.append(torch.from_numpy(rows))
-            parts.append((saturated_half(tokens).cpu(), mask.sum(1), features.pooled, features.summary))
+        with self._alone:
+            for rows, features in batches:
+                features = self._finish(side, features)
+                tokens, mask = features.tokens()
+                order.append(torch.from_numpy(rows))
+                parts.append((saturated_half(tokens).cpu(), mask.sum(1), features.pooled, features.summary))
         _check_any(parts, side)
         longest = max(part[0].shape[1] for part in parts)
         padded = [(F.pad(tokens, (0, 0, 0, longest - tokens.shape[1])), *rest) for tokens, *rest in parts]
@@ -239,6 +256,15 @@ class RetrievalModel:
             torch.cat(arrays)[back.to(arrays[0].device)] for arrays in zip(*padded, strict=True)
         )
         return features_of(tokens, lengths, pooled, summary)
+
+
+def _once(loaded: dict[Any, Any] | None, key: object, load: Callable[[], Any]) -> Any:
+    """What is loaded already, else what `load` gives, which is kept; without `loaded` nothing is."""
+    if loaded is None:
+        return load()
+    if key not in loaded:
+        loaded[key] = load()
+    return loaded[key]
 
 
 def unscaled(

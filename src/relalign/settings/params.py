@@ -76,7 +76,7 @@ class Params(Section):
             raise ValueError(f"report.baseline: '{self.report.baseline}' is not among 'methods'")
         return self
 
-    def settings_of(self, method: str) -> Method:
+    def settings_of(self, method: str) -> Any:  # also what someone has added, of a class that is not known here
         """An entry of `method`, or an error that names the ones there are."""
         if method not in self.method:
             raise RelalignError(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from relalign.settings.methods import Method
+from relalign.settings.methods import ALGORITHMS, BuiltIn
 from relalign.settings.params import Params
 from relalign.settings.section import Section
 
@@ -26,9 +26,12 @@ def params_schema() -> dict[str, Any]:
     """The JSON schema of params.yaml, for Snakemake's `validate` and for editors."""
     schema = Params.model_json_schema(by_alias=True)
     inheriting = {"type": "object", "required": ["of"], "properties": {"of": {"type": "string"}}}
+    # An algorithm that someone has added is checked when its file is read.
+    other = {"type": "string", "not": {"enum": [*ALGORITHMS]}}
+    added = {"type": "object", "required": ["algorithm"], "properties": {"algorithm": other}}
     entries = schema["properties"]["method"]["patternProperties"]
     for pattern, complete in entries.items():
-        entries[pattern] = {"anyOf": [complete, inheriting]}
+        entries[pattern] = {"anyOf": [complete, inheriting, added]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -43,7 +46,7 @@ def _sections() -> Iterator[tuple[str, type[Section]]]:
     for name, field in Params.model_fields.items():
         key = field.alias or name
         if name == "method":
-            for one in get_args(get_args(Method)[0]):
+            for one in get_args(BuiltIn):
                 yield f"method.<name> (algorithm: {get_args(one.model_fields['algorithm'].annotation)[0]})", one
         elif inner := _inner(field.annotation):
             path = _path(key, field)

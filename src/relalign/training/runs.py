@@ -14,7 +14,7 @@ from relalign.errors import RelalignError
 from relalign.features.batches import SplitData
 from relalign.features.encoders.trained import TrainedEncoder
 from relalign.layout import Layout
-from relalign.methods import TRAINED
+from relalign.methods import trained_method
 from relalign.methods.cca import fit_cca, start_from_cca
 from relalign.methods.method import TrainedMethod
 from relalign.methods.model_files import build_method, load_model, save_model
@@ -108,7 +108,7 @@ def _fit(
     draft: Path,
     tracked: tracking.Run,
 ) -> list[Row]:
-    trains = settings.algorithm in TRAINED
+    trains = trained_method(settings.algorithm) is not None
     device = choose_device(params.training.device) if trains else torch.device("cpu")
     encoders: Mapping[str, TrainedEncoder] = {}
     stores = open_stores(params, layout)

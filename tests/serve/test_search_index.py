@@ -1,0 +1,40 @@
+"""The index of the search: exact where that is quick, else nearly so, and it says how nearly."""
+
+import numpy as np
+import pytest
+
+from relalign.serve.search_index import build_index
+
+
+def unit(rows: int, *, width: int = 16, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+    return random / np.linalg.norm(random, axis=1, keepdims=True)
+
+
+def test_few_rows_are_searched_exactly() -> None:
+    vectors, queries = unit(50), unit(7, seed=1)
+    index = build_index(vectors)
+    scores, rows = index.nearest(queries, 5)
+    assert (index.kind, index.recall) == ("Flat", 1.0)
+    np.testing.assert_array_equal(rows, np.argsort(-queries @ vectors.T)[:, :5])
+    np.testing.assert_allclose(scores, -np.sort(-queries @ vectors.T)[:, :5], atol=1e-6)
+
+
+def test_more_than_there_are_is_all_there_are() -> None:
+    assert build_index(unit(3)).nearest(unit(1), 10)[1].shape == (1, 3)
+
+
+def test_many_rows_are_searched_in_lists_whose_measured_recall_is_true() -> None:
+    vectors, queries = unit(3000), unit(300, seed=1)
+    index = build_index(vectors, exact_below=3000)
+    assert index.kind.startswith("IVF")
+    assert 0.99 <= index.recall <= 1
+    right = np.argsort(-queries @ vectors.T)[:, :10]
+    found = index.nearest(queries, 10)[1]
+    recall = np.mean([np.isin(row, other).mean() for row, other in zip(right, found, strict=True)])
+    assert recall == pytest.approx(index.recall, abs=0.03)
+
+
+def test_lists_of_equal_vectors_give_equal_answers() -> None:
+    first, second = (build_index(unit(2000), exact_below=10) for _ in range(2))
+    np.testing.assert_array_equal(first.nearest(unit(9, seed=1), 5)[1], second.nearest(unit(9, seed=1), 5)[1])
