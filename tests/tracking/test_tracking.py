@@ -86,10 +86,10 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_metrics_are_few_and_in_three_groups() -> None:
+def test_metrics_are_few_and_in_groups() -> None:
     assert metric_name("mixed/i2it/ndcg@10", "test") == "test/mixed_i2it_ndcg_at_10"
-    row = {"epoch": 2, "loss/total": 1.0, "val/rsum": 3.0, "val/i2t/mean_rank": 9.0}
-    assert epoch_metrics(row) == {"train/loss_total": 1.0, "validation/rsum": 3.0}
+    row = {"epoch": 2, "loss/total": 1.0, "loss/sibling": 0.5, "val/rsum": 3.0, "val/i2t/mean_rank": 9.0}
+    assert epoch_metrics(row) == {"train/loss_total": 1.0, "train_parts/loss_sibling": 0.5, "validation/rsum": 3.0}
     assert final_metrics({"rsum": 4, "i2t/recall@10": 50.0, "i2t/mean_rank": 9.0}) == {
         "test/rsum": 4.0,
         "test/i2t_recall_at_10": 50.0,

@@ -1,8 +1,9 @@
 """What a run is described by: a few metrics in three groups, flat parameters, the code's version.
 
 MLflow's pages make a section of charts of what stands before a metric's last '/', and a chart of each metric. So
-there are three groups, `test/`, `train/` and `validation/`, and a few numbers in each; all numbers are in the
-files `history.csv` and `metrics.json` of the run. MLflow refuses '@' in a name: it becomes '_at_'.
+there are a few numbers in each of three groups, `test/`, `train/` and `validation/`, and in `train_parts/` what
+only some methods have. All numbers are in the run's files `history.csv` and `metrics.json`. MLflow refuses '@' in
+a name: it becomes '_at_'.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Any, TypedDict
 
 from relalign.system.artifacts import canonical_json
 
+TRAINING = ("loss/total", "learning_rate", "temperature")
 VALIDATION = ("rsum", "i2t/recall@1", "t2i/recall@1", "isd/singular")
 TEST = (
     *("rsum", "i2t/recall@1", "i2t/recall@5", "i2t/recall@10", "t2i/recall@1", "t2i/recall@5", "t2i/recall@10"),
@@ -31,7 +33,8 @@ def metric_name(name: str, group: str = "") -> str:
 def epoch_metrics(row: Mapping[str, float | int]) -> dict[str, float]:
     """What a row of the training's history shows in the charts of a run."""
     chosen = {f"val/{name}": metric_name(name, "validation") for name in VALIDATION}
-    chosen |= {name: metric_name(name, "train") for name in row if name != "epoch" and not name.startswith("val/")}
+    others = (name for name in row if name != "epoch" and not name.startswith("val/"))
+    chosen |= {name: metric_name(name, "train" if name in TRAINING else "train_parts") for name in others}
     return {shown: float(row[name]) for name, shown in chosen.items() if name in row}
 
 

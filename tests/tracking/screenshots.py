@@ -1,0 +1,78 @@
+"""MLflow's pages in docs: `python -m tests.tracking.screenshots`, in a project with results.
+
+They are pages as a person finds them: opened by their addresses, with nothing chosen but the runs.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow.tracking import MlflowClient
+
+from relalign.settings import load_params
+from relalign.tracking import store_uri
+from tests.serve.browser import chromium, picture
+
+WORKFLOW = "workflowType=machine_learning"
+SECONDS_TO_START = 120
+
+
+@contextmanager
+def ui(store: str) -> Iterator[str]:
+    """`mlflow ui` over a store, as `make ui` starts it; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = ["mlflow", "ui", "--workers", "1", "--port", str(port), "--backend-store-uri", store]
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + SECONDS_TO_START
+    try:
+        while True:
+            try:
+                with urllib.request.urlopen(f"{address}/health", timeout=5):
+                    break
+            except OSError:
+                assert server.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--to", type=Path, default=Path("docs/images"))
+    options = parser.parse_args()
+    params = load_params(options.params)
+    store = store_uri(params.tracking, options.params.resolve().parent)
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name(f"{params.tracking.experiment}/{params.dataset}").experiment_id
+    runs = client.search_runs([experiment], order_by=["metrics.`test/rsum` DESC"])
+    ids = json.dumps([run.info.run_id for run in runs if "test/rsum" in run.data.metrics])
+    compare = f"compare-runs?runs={ids}&experiments=[%22{experiment}%22]&{WORKFLOW}"
+    pages = {
+        "runs": f"experiments/{experiment}/runs?{WORKFLOW}",
+        "charts": f"experiments/{experiment}/runs?{WORKFLOW}&compareRunsMode=CHART",
+        "compare": compare,
+    }
+    with ui(store) as address:
+        for name, page in pages.items():
+            with chromium(width=1500, height=900) as browser:
+                browser.get(f"{address}/#/{page}")
+                time.sleep(25)
+                picture(browser, options.to / f"mlflow-{name}.png", height=900)
+
+
+if __name__ == "__main__":
+    main()
