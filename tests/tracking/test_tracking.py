@@ -1,5 +1,6 @@
 """Tracking against real sqlite stores: nothing is lost, nothing stands twice, and nothing fails the work."""
 
+import hashlib
 import logging
 import os
 import socket
@@ -11,10 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from relalign import tracking
 from relalign.settings.tracking import Tracking
-from relalign.system.artifacts import publish
+from relalign.system.artifacts import pretty_json, publish
 from relalign.tracking.records import TEST, epoch_metrics, final_metrics, flatten, metric_name
 from relalign.tracking.store import PATIENCE, connect
 
@@ -62,7 +64,12 @@ def root(made_store: Path, tmp_path: Path) -> Path:
 
 
 def train(
-    root: Path, steps: Iterable[int], *, settings: Tracking = SETTINGS, parameters: dict = PARAMETERS
+    root: Path,
+    steps: Iterable[int],
+    *,
+    settings: Tracking = SETTINGS,
+    parameters: dict = PARAMETERS,
+    execution: tracking.Execution = EXECUTION,
 ) -> None:
     with tracking.training_run(
         settings,
@@ -70,7 +77,7 @@ def train(
         name="toy seed 0",
         parameters=parameters,
         tags=TAGS,
-        execution=EXECUTION,
+        execution=execution,
         resume_file=root / "run.json",
     ) as run:
         for step in steps:
@@ -184,6 +191,58 @@ def test_other_parameters_start_another_run(root: Path) -> None:
         raise ZeroDivisionError
     train(root, range(1), parameters={"training": {"epochs": 4}})
     assert sorted(rows(root, f"SELECT status FROM runs {CHILD}")) == [("FAILED",), ("FINISHED",)]
+
+
+def parents(root: Path) -> list[tuple]:
+    wanted = f"SELECT run_uuid, status FROM runs WHERE run_uuid NOT IN (SELECT run_uuid FROM runs {CHILD})"
+    return rows(root, f"{wanted} ORDER BY start_time")
+
+
+def test_what_is_trained_is_one_execution_however_often_and_other_parameters_are_another(root: Path) -> None:
+    (root / "dvc.lock").write_text("as it was")
+    train(root, range(1))
+    ((parent, status),) = parents(root)
+    assert status == "RUNNING"
+    (root / "dvc.lock").write_text("as it is after")
+    train(root, range(1))
+    assert parents(root) == [(parent, "RUNNING")]
+    tags = dict(rows(root, f"SELECT key, value FROM tags WHERE run_uuid = '{parent}'"))
+    assert tags["params_sha256"] == hashlib.sha256(pretty_json(EXECUTION.parameters).encode()).hexdigest()
+    assert tags["dvc_lock_sha256"] == hashlib.sha256(b"as it was").hexdigest()
+    train(root, range(1), execution=tracking.Execution("toyset", {"seeds": [0, 1]}))
+    assert len(parents(root)) == 2
+    owners = rows(root, "SELECT value, COUNT(*) FROM tags WHERE key = 'mlflow.parentRunId' GROUP BY value")
+    assert sorted(count for _, count in owners) == [1, 2]
+
+
+def test_an_execution_is_finished_by_its_evaluation_and_goes_on_when_it_trains_again(root: Path) -> None:
+    with tracking.training_run(
+        SETTINGS,
+        root=root,
+        name="toy",
+        parameters=PARAMETERS,
+        tags=TAGS,
+        execution=EXECUTION,
+        resume_file=root / "run.json",
+    ) as run:
+        run.finish(model_sha256="a" * 64)
+    evaluation = tracking.Evaluation("toy", TAGS, "a" * 64, {"rsum": 40.0})
+    assert tracking.add_evaluations(SETTINGS, [evaluation], root=root, dataset="toyset")
+    assert [status for _, status in parents(root)] == ["FINISHED"]
+    train(root, range(1))
+    assert [status for _, status in parents(root)] == ["RUNNING"]
+
+
+def test_the_experiment_is_that_of_the_dataset_and_an_unused_default_is_gone(root: Path) -> None:
+    connect(SETTINGS, root, "other")
+    names = "SELECT name FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name"
+    assert rows(root, names) == [("relalign/other",), ("relalign/toyset",)]
+
+
+def test_a_default_experiment_that_somebody_uses_stays(tmp_path: Path) -> None:
+    MlflowClient(tracking.store_uri(SETTINGS, tmp_path)).create_run("0")
+    connect(SETTINGS, tmp_path, "toyset")
+    assert ("Default", "active") in rows(tmp_path, "SELECT name, lifecycle_stage FROM experiments")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"run_id": "gone", "parameters": "x"}'])
