@@ -113,7 +113,7 @@ def test_a_run_has_few_numbers_and_the_rest_in_files(client: MlflowClient, proje
     assert {"metrics.json", "history.csv"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
     assert (
         run.data.params.items()
-        >= {"method": "contrastive", "seed": "0", "method.algorithm": "contrastive"}.items()
+        >= {"method": "contrastive", "seed": "0", "settings.algorithm": "contrastive"}.items()
     )
 
 

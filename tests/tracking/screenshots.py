@@ -1,6 +1,6 @@
 """MLflow's pages in docs: `python -m tests.tracking.screenshots`, in a project with results.
 
-They are pages as a person finds them: opened by their addresses, with nothing chosen but the runs.
+They are as a person finds them: nothing is chosen but which metrics the table shows, and which runs are compared.
 """
 
 import argparse
@@ -10,17 +10,21 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 from relalign.settings import load_params
 from relalign.tracking import store_uri
 from tests.serve.browser import chromium, picture
 
 WORKFLOW = "workflowType=machine_learning"
+SORTED = "&orderByKey=metrics.%60test%2Frsum%60&orderByAsc=false"
+CLOSE_ASSISTANT = By.CSS_SELECTOR, "[data-component-id='mlflow.assistant.chat_panel.close']"
 SECONDS_TO_START = 120
 
 
@@ -49,6 +53,16 @@ def ui(store: str) -> Iterator[str]:
         server.wait(30)
 
 
+def sort(browser, metrics: Sequence[str]) -> None:
+    """Sort the table by one metric after another, as a person does; each becomes a column."""
+    wait = WebDriverWait(browser, 60)
+    for metric in metrics:
+        wait.until(lambda page: page.find_elements(By.XPATH, "//button[contains(., 'Sort')]"))[0].click()
+        item = f"[data-testid='sort-select-{metric}']"
+        wait.until(lambda page, item=item: page.find_elements(By.CSS_SELECTOR, item))[0].click()
+        time.sleep(3)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -63,14 +77,21 @@ def main() -> None:
     compare = f"compare-runs?runs={ids}&experiments=[%22{experiment}%22]&{WORKFLOW}"
     pages = {
         "runs": f"experiments/{experiment}/runs?{WORKFLOW}",
-        "charts": f"experiments/{experiment}/runs?{WORKFLOW}&compareRunsMode=CHART",
+        "charts": f"experiments/{experiment}/runs?{WORKFLOW}{SORTED}&compareRunsMode=CHART",
         "compare": compare,
     }
     with ui(store) as address:
         for name, page in pages.items():
             with chromium(width=1500, height=900) as browser:
                 browser.get(f"{address}/#/{page}")
-                time.sleep(25)
+                for button in WebDriverWait(browser, 60).until(lambda page: page.find_elements(*CLOSE_ASSISTANT)):
+                    button.click()
+                if name == "runs":
+                    sort(
+                        browser,
+                        ("test/i2i_ndcg_at_10", "test/t2i_recall_at_1", "test/i2t_recall_at_1", "test/rsum"),
+                    )
+                time.sleep(15)  # for the charts
                 picture(browser, options.to / f"mlflow-{name}.png", height=900)
 
 

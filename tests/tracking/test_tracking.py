@@ -142,7 +142,10 @@ def test_a_run_holds_parameters_tags_dataset_metrics_and_artifacts(root: Path) -
         run.log_epoch({"epoch": 3, "val/i2t/recall@1": 12.5, "val/i2t/mean_rank": 4.0}, step=3)
         run.finish(model_sha256="a" * 64, artifacts=[history])
 
-    assert dict(rows(root, "SELECT key, value FROM params")) == {**flatten(PARAMETERS), **TAGS}
+    assert dict(rows(root, "SELECT key, value FROM params")) == {
+        **{"training.epochs": "3", "training.learning_rate": "0.001", "settings.ks": "[1,5]", "note": "null"},
+        **TAGS,
+    }
     recorded = dict(rows(root, f"SELECT key, value FROM tags {CHILD}"))
     assert recorded.items() >= {**TAGS, "model_sha256": "a" * 64}.items()
     assert rows(root, "SELECT key, value, step FROM metrics") == [("validation/i2t_recall_at_1", 12.5, 3)]

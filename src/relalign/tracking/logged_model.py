@@ -40,14 +40,14 @@ class LoggedModel:
     with_code: bool = False
 
 
-def log_model(client: "MlflowClient", run: "Run", model: LoggedModel) -> "Logged":
-    """Log a run's model."""
+def log_model(client: "MlflowClient", run: "Run", model: LoggedModel, name: str = "vectors") -> "Logged":
+    """Log a run's model, under the name that the run's page shows."""
     from mlflow import pyfunc
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
     run_id = run.info.run_id
-    logged = client.create_logged_model(run.info.experiment_id, name="vectors", source_run_id=run_id)
+    logged = client.create_logged_model(run.info.experiment_id, name=name, source_run_id=run_id)
     with tempfile.TemporaryDirectory() as folder:
         data, whole = Path(folder, "data"), Path(folder, "model")
         data.mkdir()
@@ -82,7 +82,7 @@ def register_champion(
             return
     except MlflowException:  # there is none yet
         pass
-    logged = log_model(client, run, model)
+    logged = log_model(client, run, model, ALIAS)
     try:
         client.create_registered_model(name, description="Texts and images to vectors in one space.")
     except MlflowException:  # there is one

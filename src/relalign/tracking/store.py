@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 # because the machine is busy; a server may be silent for good.
 PATIENCE = {"local": 180.0, "server": 30.0, "upload": 300.0}
 _SQLITE = "sqlite:///"
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # or the pages open as those of a chat application
+    "mlflow.note.content": "A parent run is an execution of the pipeline; below it is a run of each method and seed. "
+    "Sort by a metric, for example `test/rsum`, to have all runs in one list and in the charts.",
+}
 _ENVIRONMENT = {  # only where the user has not said otherwise
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -74,7 +79,7 @@ def connect(settings: Tracking, root: Path, dataset: str) -> tuple["MlflowClient
             # A server chooses where artifacts go; beside a local database they go into the project.
             location = (root / "mlartifacts").as_uri() if local else None
             try:
-                return client, client.create_experiment(name, artifact_location=location)
+                return client, client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
             except MlflowException:  # another job of a shared server was quicker
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from relalign.settings.tracking import Tracking
 from relalign.system.artifacts import canonical_json, digest, sha256_file, write_atomic
 from relalign.tracking.execution import Execution, parent_run
-from relalign.tracking.records import epoch_metrics, flatten, git_state, metric_name
+from relalign.tracking.records import epoch_metrics, flatten, git_state, metric_name, run_parameters
 from relalign.tracking.store import connect, side_thread, store_lock
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class Run:
         described = {**tags, **git_state(self._root), "mlflow.parentRunId": parent}
         run = self._client.create_run(experiment, run_name=name, tags=described)
         self._run_id = run.info.run_id
-        # What tells runs apart is a parameter of all of them: MLflow's comparison starts with those.
-        _log_parameters(self._client, self._run_id, {**flatten(parameters), **tags})
+        _log_parameters(self._client, self._run_id, run_parameters(parameters, tags))
         if pairs is not None:
             _log_dataset(self._client, self._run_id, execution.dataset, pairs, self._root)
         write_atomic(self._resume_file, json.dumps({"run_id": self._run_id, "parameters": fingerprint}))
