@@ -23,6 +23,7 @@ from relalign.tracking import store_uri
 from tests.serve.browser import chromium, picture
 
 WORKFLOW = "workflowType=machine_learning"
+COLUMNS = ("test/i2i_ndcg_at_10", "test/t2i_recall_at_1", "test/i2t_recall_at_1", "test/rsum")
 SORTED = "&orderByKey=metrics.%60test%2Frsum%60&orderByAsc=false"
 CLOSE_ASSISTANT = By.CSS_SELECTOR, "[data-component-id='mlflow.assistant.chat_panel.close']"
 SECONDS_TO_START = 120
@@ -87,10 +88,7 @@ def main() -> None:
                 for button in WebDriverWait(browser, 60).until(lambda page: page.find_elements(*CLOSE_ASSISTANT)):
                     button.click()
                 if name == "runs":
-                    sort(
-                        browser,
-                        ("test/i2i_ndcg_at_10", "test/t2i_recall_at_1", "test/i2t_recall_at_1", "test/rsum"),
-                    )
+                    sort(browser, COLUMNS)
                 time.sleep(15)  # for the charts
                 picture(browser, options.to / f"mlflow-{name}.png", height=900)
 

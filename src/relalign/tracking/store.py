@@ -19,8 +19,8 @@ PATIENCE = {"local": 180.0, "server": 30.0, "upload": 300.0}
 _SQLITE = "sqlite:///"
 _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",  # or the pages open as those of a chat application
-    "mlflow.note.content": "A parent run is an execution of the pipeline; below it is a run of each method and seed. "
-    "Sort by a metric, for example `test/rsum`, to have all runs in one list and in the charts.",
+    "mlflow.note.content": "A parent run is an execution of the pipeline; below it is a run of each method and "
+    "seed. Sort by a metric, for example `test/rsum`, to have all runs in one list and in the charts.",
 }
 _ENVIRONMENT = {  # only where the user has not said otherwise
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
