@@ -24,6 +24,7 @@ from tests.serve.browser import chromium, picture
 
 WORKFLOW = "workflowType=machine_learning"
 COLUMNS = ("test/i2i_ndcg_at_10", "test/t2i_recall_at_1", "test/i2t_recall_at_1", "test/rsum")
+SIZES = {"runs": (1900, 700), "charts": (1500, 900), "compare": (1500, 650)}
 SORTED = "&orderByKey=metrics.%60test%2Frsum%60&orderByAsc=false"
 CLOSE_ASSISTANT = By.CSS_SELECTOR, "[data-component-id='mlflow.assistant.chat_panel.close']"
 SECONDS_TO_START = 120
@@ -83,14 +84,15 @@ def main() -> None:
     }
     with ui(store) as address:
         for name, page in pages.items():
-            with chromium(width=1500, height=900) as browser:
+            width, height = SIZES[name]
+            with chromium(width=width, height=height) as browser:
                 browser.get(f"{address}/#/{page}")
                 for button in WebDriverWait(browser, 60).until(lambda page: page.find_elements(*CLOSE_ASSISTANT)):
                     button.click()
                 if name == "runs":
                     sort(browser, COLUMNS)
                 time.sleep(15)  # for the charts
-                picture(browser, options.to / f"mlflow-{name}.png", height=900)
+                picture(browser, options.to / f"mlflow-{name}.png", height=height)
 
 
 if __name__ == "__main__":
