@@ -16,13 +16,13 @@ from huggingface_hub import ModelCard
 import relalign
 from benchmarks import exported_model
 from relalign.cli import main
-from relalign.commands.takeaway import validation_rsum
 from relalign.errors import RelalignError
 from relalign.evaluation.relevance_files import make_relevance
 from relalign.evaluation.stage import evaluate
 from relalign.layout import Layout
 from relalign.retrieval.embeddings import load_embeddings
 from relalign.settings import Params
+from relalign.training.history import validation_rsum
 from relalign.training.runs import export, train
 from tests.raw_runs import raw
 from tests.trained_project import make_project, trained_params

@@ -18,8 +18,7 @@ from relalign.settings import Params, load_params
 def _params(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.system.artifacts import pretty_json, write_atomic
 
-    record = params.model_dump(mode="json", by_alias=True, exclude={"tracking"})  # which may hold a password
-    write_atomic(layout.results / "params.json", pretty_json(record))
+    write_atomic(layout.results / "params.json", pretty_json(params.record()))
 
 
 def _download(params: Params, layout: Layout, options: argparse.Namespace) -> None:
@@ -90,11 +89,13 @@ def _evaluate(params: Params, layout: Layout, options: argparse.Namespace) -> No
 
 
 def _compare(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.commands.tracked import track_results
     from relalign.comparison.stage import compare
     from relalign.orchestration.receipts import drop_other_receipts
 
     compare(params, layout)
     drop_other_receipts(params, layout)
+    track_results(params, layout)
 
 
 def _report(params: Params, layout: Layout, options: argparse.Namespace) -> None:

@@ -10,9 +10,9 @@ from relalign.report.model_card import write_model_card
 from relalign.retrieval.exported import load_exported, read_exported, write_exported
 from relalign.retrieval.onnx_files import check_onnx_is_installed, write_onnx
 from relalign.settings import Params, load_params
-from relalign.system.artifacts import MANIFEST, publish, read_manifest
+from relalign.system.artifacts import MANIFEST, publish
 from relalign.system.disk import full_disk_explained
-from relalign.training.history import read_history
+from relalign.training.history import validation_rsum
 
 
 def run(options: argparse.Namespace) -> None:
@@ -57,14 +57,6 @@ def best_seed(params: Params, layout: Layout, method: str) -> tuple[int, str]:
     best = max(seeds, key=lambda seed: rsums[seed])
     tried = ", ".join(f"{seed}: {rsum:.1f}" for seed, rsum in rsums.items())
     return best, f"the best validation Rsum of the seeds trained; {tried}"
-
-
-def validation_rsum(model: Path) -> float:
-    """The validation Rsum of the epoch that training selected; that of the start where nothing is trained."""
-    training = read_manifest(model)["parameters"]["training"]
-    rows = [row for row in read_history(model) if "val/rsum" in row]
-    late = [row for row in rows if row["epoch"] > training["select_from"] * training["epochs"]]
-    return max(row["val/rsum"] for row in late or rows[:1])
 
 
 def _check_replaceable(output: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from relalign import tracking
 from relalign.comparison.paired import RunResult, System, check_same_queries, read_run, summarise
 from relalign.comparison.plots import write_plots
 from relalign.errors import RelalignError
@@ -22,7 +21,7 @@ from relalign.metrics.resampling import draw_weights, percentile_interval
 from relalign.metrics.significance import holm, sign_flip_test
 from relalign.settings import Params
 from relalign.settings.evaluate import Evaluate
-from relalign.system.artifacts import read_manifest, write_atomic
+from relalign.system.artifacts import write_atomic
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ class Comparison:
 def compare(params: Params, layout: Layout) -> None:
     """Write `results/<dataset>/comparison.csv`: a row a method, `report.baseline` as the baseline.
 
-    `training.csv` and `recall.csv` beside it are for `dvc plots`. The numbers of each run are added to the MLflow
-    run of its training.
+    `training.csv` and `recall.csv` beside it are for `dvc plots`.
     """
     systems = {method: [read_run(layout.run(method, seed)) for seed in params.seeds] for method in params.methods}
     comparison = compare_systems(systems, baseline=params.report.baseline, settings=params.evaluate)
@@ -70,18 +68,6 @@ def compare(params: Params, layout: Layout) -> None:
         for method, entries in comparison.entries.items()
     }
     write_plots(params, layout, values)
-    if params.tracking.enabled:
-        evaluations = [
-            tracking.Evaluation(
-                **tracking.run_identity(params.dataset, method, seed),
-                model_sha256=read_manifest(run)["outputs"]["model.safetensors"]["sha256"],
-                metrics=result.metrics,
-            )
-            for method, results in systems.items()
-            for seed, result in zip(params.seeds, results, strict=True)
-            for run in [layout.run(method, seed) / "model"]
-        ]
-        tracking.add_evaluations(params.tracking, evaluations, root=layout.root)
 
 
 def compare_systems(

@@ -12,6 +12,7 @@ Weights are safetensors; nothing is pickled.
 """
 
 import shutil
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -59,22 +60,26 @@ def write_exported(draft: Path, params: Params, layout: Layout, *, method: str, 
 
     Raises `RelalignError` if the run is not trained, or not with the encoders of params.yaml.
     """
+    exported = exported_as(params, layout, method=method, seed=seed)
+    shutil.copytree(layout.run(method, seed) / "model", draft / MODEL, copy_function=shutil.copyfile)
+    for side, name in params.encoders:
+        shutil.copytree(layout.encoder(name), draft / ENCODERS / side, copy_function=shutil.copyfile)
+    (draft / CONFIG).write_text(exported.model_dump_json(indent=2) + "\n")
+    return exported
+
+
+def exported_as(params: Params, layout: Layout, *, method: str, seed: int) -> Exported:
+    """The `config.json` of a trained run; the same errors."""
     check_run(params, layout, method=method, seed=seed)
-    run = layout.run(method, seed)
-    exported = Exported(
+    return Exported(
         method=method,
         seed=seed,
         dataset=params.dataset,
         image=params.encoder[params.encoders.image],
         text=params.encoder[params.encoders.text],
         max_pixels=params.validate_.max_pixels,
-        fusion_share=fusion_share_of(run),
+        fusion_share=fusion_share_of(layout.run(method, seed)),
     )
-    shutil.copytree(run / "model", draft / MODEL, copy_function=shutil.copyfile)
-    for side, name in params.encoders:
-        shutil.copytree(layout.encoder(name), draft / ENCODERS / side, copy_function=shutil.copyfile)
-    (draft / CONFIG).write_text(exported.model_dump_json(indent=2) + "\n")
-    return exported
 
 
 def read_exported(folder: Path) -> Exported:
@@ -92,13 +97,19 @@ def load_exported(folder: str | PathLike[str], device: str | torch.device | None
     """See `relalign.load`."""
     folder = Path(folder)
     exported = read_exported(folder)
-    encoders = {"image": exported.image, "text": exported.text}
-    places = {side: folder / ENCODERS / side for side in encoders}
-    for part in (folder / MODEL, *places.values()):
+    places = {MODEL: folder / MODEL, **{side: folder / ENCODERS / side for side in ("image", "text")}}
+    for part in places.values():
         read_manifest(part, verify=True, way_out=WAY_OUT)
+    return load_parts(exported, places, device)
+
+
+def load_parts(
+    exported: Exported, places: Mapping[str, Path], device: str | torch.device | None = None
+) -> RetrievalModel:
+    """The model of published folders, "model", "image" and "text", wherever each lies."""
     model = RetrievalModel.of_folders(
-        folder / MODEL,
-        {side: (encoder, places[side]) for side, encoder in encoders.items()},
+        places[MODEL],
+        {"image": (exported.image, places["image"]), "text": (exported.text, places["text"])},
         device=_device(device),
         max_pixels=exported.max_pixels,
     )

@@ -84,6 +84,10 @@ class Params(Section):
             )
         return self.method[method]
 
+    def record(self) -> dict[str, Any]:
+        """All choices with all defaults, as JSON has them; not `tracking`, which may hold a password."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"tracking"})
+
     def on(self, dataset: str) -> "Params":
         """The same choices on another entry of `datasets`."""
         if dataset not in self.datasets:

@@ -11,4 +11,4 @@ class Tracking(Section):
     uri: str | None = None
     """Empty: MLFLOW_TRACKING_URI, or else an sqlite file in the project."""
     experiment: str = "relalign"
-    """The name of MLflow's experiment."""
+    """MLflow's experiments are `<this>/<dataset>`, registered models `<this>-<dataset>`."""

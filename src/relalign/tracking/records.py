@@ -1,7 +1,9 @@
-"""What a run is described by: names that MLflow accepts, flat parameters, the code's version.
+"""What a run is described by: a few metrics in three groups, flat parameters, the code's version.
 
-MLflow refuses '@' in a metric's name, so '@' becomes '_at_' (`i2t/recall@1` -> `i2t/recall_at_1`) and any other
-refused character becomes '_'.
+MLflow's pages make a section of charts of what stands before a metric's last '/', and a chart of each metric. So
+there are a few numbers in each of three groups, `test/`, `train/` and `validation/`, and in `train_parts/` what
+only some methods have. All numbers are in the run's files `history.csv` and `metrics.json`. MLflow refuses '@' in
+a name: it becomes '_at_'.
 """
 
 import re
@@ -12,10 +14,33 @@ from typing import Any, TypedDict
 
 from relalign.system.artifacts import canonical_json
 
+TRAINING = ("loss/total", "learning_rate", "temperature")
+VALIDATION = ("rsum", "i2t/recall@1", "t2i/recall@1", "isd/singular")
+TEST = (
+    *("rsum", "i2t/recall@1", "i2t/recall@5", "i2t/recall@10", "t2i/recall@1", "t2i/recall@5", "t2i/recall@10"),
+    *("i2t/median_rank", "t2i/median_rank", "i2i/ndcg@10", "t2t/ndcg@10", "i2i/map@r", "t2t/map@r"),
+    *("mixed/i2it/ndcg@10", "mixed/t2it/ndcg@10", "rerank/rsum", "rerank/i2t/recall@1", "rerank/t2i/recall@1"),
+    "isd/singular",
+)
 
-def metric_name(name: str) -> str:
-    """MLflow's name for one of ours: `i2t/recall@1` -> `i2t/recall_at_1`."""
-    return re.sub(r"[^\w/. -]", "_", name.replace("@", "_at_"), flags=re.ASCII)
+
+def metric_name(name: str, group: str = "") -> str:
+    """MLflow's name for one of ours: `i2t/recall@1` in the group `test` -> `test/i2t_recall_at_1`."""
+    plain = re.sub(r"[^\w. -]", "_", name.replace("@", "_at_"), flags=re.ASCII)
+    return f"{group}/{plain}" if group else plain
+
+
+def epoch_metrics(row: Mapping[str, float | int]) -> dict[str, float]:
+    """What a row of the training's history shows in the charts of a run."""
+    chosen = {f"val/{name}": metric_name(name, "validation") for name in VALIDATION}
+    others = (name for name in row if name != "epoch" and not name.startswith("val/"))
+    chosen |= {name: metric_name(name, "train" if name in TRAINING else "train_parts") for name in others}
+    return {shown: float(row[name]) for name, shown in chosen.items() if name in row}
+
+
+def final_metrics(metrics: Mapping[str, float | int]) -> dict[str, float]:
+    """What an evaluation shows in the table of runs."""
+    return {metric_name(name, "test"): float(metrics[name]) for name in TEST if name in metrics}
 
 
 def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -27,6 +52,16 @@ def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = value if isinstance(value, str) else canonical_json(value)
     return flat
+
+
+def run_parameters(parameters: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, str]:
+    """What a run's page lists as parameters: its tags, and a method's own settings as `settings.<key>`.
+
+    MLflow's comparison begins with the first three by name of those that differ. So these are `method`, `seed` and
+    `settings.algorithm`.
+    """
+    named = {"settings" if key == "method" else key: value for key, value in parameters.items()}
+    return {**flatten(named), **tags}
 
 
 class RunIdentity(TypedDict):

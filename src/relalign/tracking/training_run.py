@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from relalign.settings.tracking import Tracking
 from relalign.system.artifacts import canonical_json, digest, sha256_file, write_atomic
-from relalign.tracking.records import flatten, git_state, metric_name
-from relalign.tracking.store import connect, side_thread
+from relalign.tracking.execution import Execution, parent_run
+from relalign.tracking.records import epoch_metrics, flatten, git_state, metric_name, run_parameters
+from relalign.tracking.store import connect, side_thread, store_lock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -32,7 +33,7 @@ class Run:
         self._logged: set[tuple[str, int]] = set()
 
     def log_epoch(self, metrics: Mapping[str, float | int], *, step: int) -> None:
-        """Log an epoch's numbers, all but `epoch`, which is the step. A (name, step) already there is left alone.
+        """Log a few of an epoch's numbers (`epoch_metrics`). A (name, step) already there is left alone.
 
         A resumed job may therefore log its whole history again: nothing stands twice, and what the killed
         job had not yet delivered is filled in.
@@ -46,16 +47,26 @@ class Run:
         if self._side:
             self._side.submit(lambda: self._finish(model_sha256, artifacts))
 
-    def _open(self, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str], pairs: Path | None) -> None:
-        self._client, experiment = connect(self._settings, self._root)
+    def _open(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+        pairs: Path | None,
+        execution: Execution,
+    ) -> None:
+        self._client, experiment = connect(self._settings, self._root, execution.dataset)
         fingerprint = hashlib.sha256(canonical_json(flatten(parameters)).encode()).hexdigest()
         if self._reopen(fingerprint):
             return
-        run = self._client.create_run(experiment, run_name=name, tags={**tags, **git_state(self._root)})
+        with store_lock(self._settings, self._root):
+            parent = parent_run(self._client, experiment, execution, self._root)
+        described = {**tags, **git_state(self._root), "mlflow.parentRunId": parent}
+        run = self._client.create_run(experiment, run_name=name, tags=described)
         self._run_id = run.info.run_id
-        _log_parameters(self._client, self._run_id, flatten(parameters))
+        _log_parameters(self._client, self._run_id, run_parameters(parameters, tags))
         if pairs is not None:
-            _log_dataset(self._client, self._run_id, tags.get("dataset", pairs.name), pairs, self._root)
+            _log_dataset(self._client, self._run_id, execution.dataset, pairs, self._root)
         write_atomic(self._resume_file, json.dumps({"run_id": self._run_id, "parameters": fingerprint}))
 
     def _reopen(self, fingerprint: str) -> bool:
@@ -80,8 +91,7 @@ class Run:
     def _log(self, metrics: Mapping[str, float | int], step: int, milliseconds: int) -> None:
         from mlflow.entities import Metric
 
-        named = {metric_name(name): float(value) for name, value in metrics.items() if name != "epoch"}
-        fresh = {name: value for name, value in named.items() if (name, step) not in self._logged}
+        fresh = {name: value for name, value in epoch_metrics(metrics).items() if (name, step) not in self._logged}
         if fresh:
             batch = [Metric(name, value, milliseconds, step) for name, value in fresh.items()]
             self._client.log_batch(self._run_id, metrics=batch)
@@ -131,17 +141,19 @@ def training_run(
     name: str,
     parameters: Mapping[str, Any],
     tags: Mapping[str, str],
+    execution: Execution,
     resume_file: Path,
     pairs: Path | None = None,
 ) -> Iterator[Run]:
     """One MLflow run around a training: FINISHED, or FAILED or KILLED if the body raises.
 
-    `resume_file` keeps the run's id until the run is finished: a job that starts again with the same
-    parameters continues its run. `pairs` is the published folder of the pairs table, recorded as the dataset.
+    It lies below the run of its `execution`. `resume_file` keeps its id until it is finished: a job that starts
+    again with the same parameters continues it. `pairs` is the published folder of the pairs table, recorded as
+    the dataset.
     """
     run = Run(settings, root, resume_file)
     if run._side:
-        run._side.submit(lambda: run._open(name, parameters, tags, pairs))
+        run._side.submit(lambda: run._open(name, parameters, tags, pairs, execution))
     try:
         yield run
     except Exception:

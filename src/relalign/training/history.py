@@ -24,3 +24,11 @@ def read_history(model: Path) -> list[dict[str, float]]:
     read_manifest(model)
     with (model / FILE).open(newline="", encoding="utf-8") as stream:
         return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
+
+
+def validation_rsum(model: Path) -> float:
+    """The validation Rsum of the epoch that training selected; that of the start where nothing is trained."""
+    training = read_manifest(model)["parameters"]["training"]
+    rows = [row for row in read_history(model) if "val/rsum" in row]
+    late = [row for row in rows if row["epoch"] > training["select_from"] * training["epochs"]]
+    return max(row["val/rsum"] for row in late or rows[:1])

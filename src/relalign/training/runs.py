@@ -81,6 +81,7 @@ def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         root=layout.root,
         parameters=parameters,
         **tracking.run_identity(params.dataset, method, seed),
+        execution=tracking.Execution(params.dataset, params.record()),
         resume_file=checkpoint / "mlflow.json",
         pairs=layout.pairs,
     ) as tracked:
