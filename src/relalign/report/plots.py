@@ -28,6 +28,7 @@ class Figure:
 
     svg: str
     caption: str
+    wide: bool = False
 
 
 def all_figures(params: Params, layout: Layout, comparison: Comparison, runs: Sequence[Run]) -> list[Figure]:
@@ -163,6 +164,7 @@ def attention_figure(params: Params, layout: Layout) -> Figure | None:
         f"Attention of “{caption}” with its own image in the last fusion layer, seed {params.seeds[0]}: each word "
         "(row) to each other, and between the regions that the two words attend to most. IAIS makes them alike; "
         "darker is more, each row sums to 1.",
+        wide=True,
     )
 
 
