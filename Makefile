@@ -3,7 +3,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce study search test lint benchmarks ui lock clean
+.PHONY: help install reproduce study search test mutations lint benchmarks ui lock clean
 
 # cpu or cuda; without a word, what is installed stays.
 TORCH ?= $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*) .venv/.installed-cpu))
@@ -48,6 +48,9 @@ search: $(ENVIRONMENT) ## tune all methods anew and keep the record, docs/search
 test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake, DVC and MLflow runs
 	pytest -n auto -m "not workflow"
 	pytest -n auto -m workflow
+
+mutations: $(ENVIRONMENT) ## break each promise of docs/reliability.md in a copy, see its test go red (half an hour)
+	python -m tests.reliability.mutations --jobs 2
 
 lint: $(ENVIRONMENT) ## formatting, lint, types, floors, Snakemake's lint, what is generated from settings/
 	ruff format --check

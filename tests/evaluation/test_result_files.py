@@ -39,6 +39,7 @@ def test_summary_has_an_interval_and_n_beside_every_mean(tmp_path):
     summary = pd.read_csv(run / "evaluation/summary.csv").set_index("metric")
     assert (summary["low"] <= summary["value"] + 1e-9).all()
     assert (summary["value"] <= summary["high"] + 1e-9).all()
+    assert summary.loc["t2i/recall@1", "low"] < summary.loc["t2i/recall@1", "high"]
     assert summary.loc["t2i/recall@5", ["queries", "images"]].tolist() == [120, 40]
     assert summary.loc["i2t/recall@5", ["queries", "images"]].tolist() == [40, 40]
 

@@ -44,3 +44,20 @@ def test_constant_logits_give_chance_within_the_first_k():
     group = rerank(first_stage(scores, relevant), torch.zeros(1, 4), torch.tensor([relevant]))
     assert group.hit(1).item() == pytest.approx(0.25)
     assert group.expected_rank().item() == pytest.approx(2.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_truncated_ranking_never_scores_higher_than_the_full_one(data):
+    n = data.draw(st.integers(2, 8))
+    scores = data.draw(st.permutations([float(i) for i in range(n)]))
+    relevant = data.draw(st.lists(st.booleans(), min_size=n, max_size=n).filter(any))
+    full = first_stage(scores, relevant)
+    order = sorted(range(n), key=lambda c: -scores[c])
+    for depth in range(1, n + 1):
+        first = order[:depth]
+        cut = rerank(
+            full, torch.tensor([[scores[c] for c in first]]), torch.tensor([[relevant[c] for c in first]])
+        )
+        assert cut.expected_rank() >= full.expected_rank()
+        assert all(cut.hit(k) <= full.hit(k) for k in range(1, n + 1))

@@ -1,5 +1,8 @@
 """The index of the search: exact where that is quick, else nearly so, and it says how nearly."""
 
+import logging
+
+import faiss
 import numpy as np
 import pytest
 
@@ -38,3 +41,12 @@ def test_many_rows_are_searched_in_lists_whose_measured_recall_is_true() -> None
 def test_lists_of_equal_vectors_give_equal_answers() -> None:
     first, second = (build_index(unit(2000), exact_below=10) for _ in range(2))
     np.testing.assert_array_equal(first.nearest(unit(9, seed=1), 5)[1], second.nearest(unit(9, seed=1), 5)[1])
+
+
+def test_what_an_approximate_index_finds_is_said_with_the_number_of_queries_and_threads(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        index = build_index(unit(2000), exact_below=10)
+    said = f"recall@10 {index.recall:.3f} of exact search (200 queries, {faiss.omp_get_max_threads()} threads)"
+    assert said in caplog.text

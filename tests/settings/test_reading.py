@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from relalign.errors import RelalignError
-from relalign.settings.reading import inherited, load_params
+from relalign.settings.reading import inherited, load_params, parse_params
 
 REPOSITORY = Path(__file__).parents[2]
 METHODS = {
@@ -42,4 +43,24 @@ def test_an_entry_that_cannot_be_resolved_is_named(tmp_path: Path, change: str, 
     path.write_text(text.replace("\n  cca: ", f"\n  variant: {change}\n  cca: ", 1))
     with pytest.raises(RelalignError, match="params.yaml") as caught:
         load_params(path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epoch", 4, "params.yaml: training.epoch: unknown key; did you mean 'epochs'?"),
+        ("epochs", "3", "params.yaml: training.epochs: "),
+        ("epochs", 2.0, "params.yaml: training.epochs: "),
+        ("epochs", 0, "params.yaml: training.epochs: "),
+        ("learning_rate", float("nan"), "params.yaml: training.learning_rate: "),
+    ],
+)
+def test_an_unknown_key_a_wrong_type_and_an_impossible_value_are_named_by_their_path(
+    key: str, value: object, message: str
+) -> None:
+    raw = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    raw["training"][key] = value
+    with pytest.raises(RelalignError) as caught:
+        parse_params(raw)
     assert message in str(caught.value)

@@ -83,7 +83,8 @@ def _train_in_a_process(root: Path, params: Params) -> None:
 
 @pytest.mark.parametrize("delay", [0.05, 0.35])
 def test_killed_training_resumes_to_the_same_bytes(tmp_path: Path, delay: float) -> None:
-    params = tiny_params(training={"epochs": 40})
+    # The best epoch is an early one, and patience ends the training: both must outlive the kill.
+    params = tiny_params(training={"epochs": 60, "select_from": 0.0, "patience": 30, "validate_every": 1})
     straight, killed = make_features(tmp_path / "straight", params), make_features(tmp_path / "killed", params)
     train(params, straight, method="contrastive", seed=0)
     process = multiprocessing.get_context("fork").Process(target=_train_in_a_process, args=(killed.root, params))

@@ -124,6 +124,15 @@ def test_outputs_lie_where_the_layout_says(pipeline: Pipeline) -> None:
     assert sorted(outputs) == sorted(path.as_posix() for path in wanted)
 
 
+def test_no_training_depends_on_what_is_made_of_the_test_split(pipeline: Pipeline) -> None:
+    stages = pipeline.stages.values()
+    needed = [stage for stage in stages if stage.name.startswith("train@")]
+    for stage in needed:  # which grows by what each of them needs
+        needed += [made for made in stages if made not in needed and stage.reads_any(made.outputs)]
+    groups = {stage.name.split("@")[0] for stage in needed}
+    assert groups == {"train", "method", "features", "validate", "download", "download_encoder"}
+
+
 @pytest.mark.parametrize("group", ENTRIES)
 def test_stage_names_every_source_it_imports(pipeline: Pipeline, group: str) -> None:
     stage = pipeline.stage(group, pipeline.items(group)[0])
