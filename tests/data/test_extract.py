@@ -60,7 +60,7 @@ def test_members_come_out_as_they_went_in(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("member", ESCAPES)
 def test_path_escape_is_refused_and_writes_nothing_outside(tmp_path: Path, name: str, member: str) -> None:
     archive = make(tmp_path, name, {"good.txt": b"x", member: b"evil"})
-    with pytest.raises(RelalignError, match="refused"):
+    with pytest.raises(RelalignError, match="leads out of the folder"):
         extract(archive)
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [name, "good.txt"]
 

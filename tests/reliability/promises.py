@@ -366,7 +366,7 @@ PROMISES = (
     ),
     Promise(
         13,
-        "CMYK photographs keep their colours, and 16-bit images are scaled and not clipped.",
+        "Images of 16 bits are scaled to 8 bits and not clipped.",
         "tests/data/test_images.py::test_sixteen_bit_grey_is_scaled_not_clipped",
         "16 bits are clipped to 8",
         f"{SRC}/data/images.py",
