@@ -20,6 +20,7 @@ from tests.reliability.promises import PROMISES, Promise
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 900
 RED = "red"
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "--assert=plain")  # to explain a difference can take minutes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,17 +76,7 @@ def _copy(folder: Path) -> Path:
 def _pytest(folder: Path, tests: Sequence[str] | dict[str, None]) -> tuple[int, str]:
     """pytest's exit status and output; hypothesis takes the same examples each time."""
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            f"--basetemp={folder}/.tmp",
-            "-p",
-            "no:cacheprovider",
-            *tests,
-        ],
+        [sys.executable, "-m", "pytest", *OPTIONS, f"--basetemp={folder}/.tmp", *tests],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": f"{folder}/src", "CI": "true"},
         stdout=subprocess.PIPE,

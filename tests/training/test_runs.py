@@ -28,9 +28,9 @@ from tests.tiny_project import make_features, spoil_test_rows, tiny_params
 METHODS = ("cca", "contrastive")
 
 
-def model_bytes(layout: Layout, method: str, seed: int = 0) -> dict[str, bytes]:
+def model_hashes(layout: Layout, method: str, seed: int = 0) -> dict[str, str]:
     folder = layout.run(method, seed) / "model"
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(tmp_path: Path, par
     first, second = make_features(tmp_path / "a", params), make_features(tmp_path / "b b", params)
     for layout in (first, second):
         train(params, layout, method=method, seed=3)
-    assert model_bytes(first, method, 3) == model_bytes(second, method, 3)
+    assert model_hashes(first, method, 3) == model_hashes(second, method, 3)
     train(params, first, method=method, seed=4)
     differ = (
-        model_bytes(first, method, 4)["model.safetensors"] != model_bytes(first, method, 3)["model.safetensors"]
+        model_hashes(first, method, 4)["model.safetensors"] != model_hashes(first, method, 3)["model.safetensors"]
     )
     assert differ == (method != "cca")
 
@@ -58,7 +58,7 @@ def test_what_the_test_split_holds_cannot_change_the_model(tmp_path: Path, param
     for layout in (clean, spoiled):
         train(params, layout, method=method, seed=0)
     for name in ("model.safetensors", "history.csv"):
-        assert model_bytes(clean, method)[name] == model_bytes(spoiled, method)[name]
+        assert model_hashes(clean, method)[name] == model_hashes(spoiled, method)[name]
 
 
 def test_training_starts_at_cca_and_gets_better(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_killed_training_resumes_to_the_same_bytes(tmp_path: Path, delay: float)
     process.join()
     assert not (killed.run("contrastive", 0) / "model").exists(), "the kill came too late to test anything"
     train(params, killed, method="contrastive", seed=0)
-    assert model_bytes(killed, "contrastive") == model_bytes(straight, "contrastive")
+    assert model_hashes(killed, "contrastive") == model_hashes(straight, "contrastive")
     assert not checkpoint.exists()
 
 
@@ -127,10 +127,10 @@ def test_a_checkpoint_of_other_work_is_not_resumed(tmp_path: Path, params: Param
     assert (checkpoint / "state.safetensors").exists()
     other = tiny_params(training={"learning_rate": 0.002})
     train(other, layout, method="contrastive", seed=0)
-    with_leftover = model_bytes(layout, "contrastive")
+    with_leftover = model_hashes(layout, "contrastive")
     fresh = make_features(tmp_path / "fresh", other)
     train(other, fresh, method="contrastive", seed=0)
-    assert with_leftover == model_bytes(fresh, "contrastive")
+    assert with_leftover == model_hashes(fresh, "contrastive")
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_publishes_nothing(tmp_path: Path) -> None:
