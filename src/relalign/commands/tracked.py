@@ -57,5 +57,5 @@ def _model(params: Params, layout: Layout, method: str, seed: int, *, whole: boo
         write = write_exported if whole else write_reference
         write(folder, params, layout, method=method, seed=seed)
 
-    vectors = np.load(layout.run(method, seed) / "embeddings/text.npy", mmap_mode="r")
+    vectors = np.load(layout.run(method, seed) / "embeddings/text.npy", mmap_mode="r", allow_pickle=False)
     return tracking.LoggedModel(fill, LOADER, vectors.shape[1], with_code=whole)

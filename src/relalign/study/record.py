@@ -85,7 +85,7 @@ def current_search(params: Params, study: Study, root: Path, dataset: str) -> Pa
 def fingerprint(params: Params, study: Study, dataset: str) -> str:
     """A hash of all settings on which a search of this dataset depends."""
     made_with = [changed(params, study, method, {}, where=method) for method in study.search.methods]
-    data = params.datasets[dataset].model_dump(mode="json", exclude={"rotate_validation"})  # no study does
+    data = _known_then(params.datasets[dataset], exclude={"rotate_validation"})  # no study does
     sections = [
         study.search,
         params.validate_,
