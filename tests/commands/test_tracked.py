@@ -64,9 +64,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Layout]:
 def client(project: tuple[Params, Layout]) -> Iterator[MlflowClient]:
     before = mlflow.get_tracking_uri()
     uri = f"sqlite:///{project[1].root / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
-    yield MlflowClient(uri)
-    mlflow.set_tracking_uri(before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)  # which set_tracking_uri sets too, and would leave to other tests
+        mlflow.set_tracking_uri(uri)
+        yield MlflowClient(uri)
+        mlflow.set_tracking_uri(before)
 
 
 def runs_of(client: MlflowClient) -> dict[str, Run]:

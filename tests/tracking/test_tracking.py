@@ -51,7 +51,9 @@ def no_outer_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
 def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh store takes seconds to make, so tests copy this one."""
     root = tmp_path_factory.mktemp("store")
-    connect(SETTINGS, root, "toyset")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(SETTINGS, root, "toyset")
     return root / "mlflow.db"
 
 

@@ -157,9 +157,10 @@ def terminal_table(comparison: Comparison) -> str:
 
 
 def markdown_table(comparison: Comparison) -> str:
-    """The headline columns as Markdown, with intervals; bold as in the report, ▲ and ▼ for significant
+    """The most telling columns as Markdown, with intervals; bold as in the report, ▲ and ▼ for significant
     differences."""
-    metrics = columns(comparison)
+    metrics = [metric for metric in columns(comparison) if not metric.endswith(("recall@5", "recall@10"))]
+    metrics = [metric for metric in metrics if not metric.startswith("rerank/") or metric == "rerank/rsum"]
     rows = [["method", *map(_short, metrics)], [":--", *("--:" for _ in metrics)]]
     by_metric = [cells(comparison, metric) for metric in metrics]
     for method in comparison.entries:

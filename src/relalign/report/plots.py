@@ -162,8 +162,8 @@ def attention_figure(params: Params, layout: Layout) -> Figure | None:
     return Figure(
         svg,
         f"Attention of “{caption}” with its own image in the last fusion layer, seed {params.seeds[0]}: each word "
-        "(row) to each other, and between the regions that the two words attend to most. IAIS makes them alike; "
-        "darker is more, each row sums to 1.",
+        "(row) to each other, and between the regions that the two words attend to most. IAIS asks both to be "
+        "alike. Darker is more; each row sums to 1.",
         wide=True,
     )
 
