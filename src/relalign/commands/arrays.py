@@ -25,7 +25,7 @@ def read_array(path: Path) -> NDArray[np.generic]:
 
     Raises `RelalignError` naming the file: missing, of no such kind, or holding several without a name.
     """
-    file, _, name = (path, "", "") if path.exists() else _divided(path)
+    file, name = (path, "") if path.exists() else _divided(path)
     if not file.is_file():
         raise RelalignError(f"{file} does not exist.")
     reader = _READERS.get(file.suffix.lower())
@@ -54,9 +54,9 @@ def read_array(path: Path) -> NDArray[np.generic]:
 Arrays = Mapping[str, Callable[[], NDArray[np.generic]]]
 
 
-def _divided(path: Path) -> tuple[Path, str, str]:
+def _divided(path: Path) -> tuple[Path, str]:
     file, mark, name = str(path).rpartition("#")
-    return (Path(file), mark, name) if mark else (path, "", "")
+    return (Path(file), name) if mark else (path, "")
 
 
 def _npy(file: Path) -> Arrays:

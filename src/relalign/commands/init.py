@@ -1,7 +1,6 @@
 """`relalign init FOLDER_OR_FILE`: look at a person's data, say what was found, write the dataset's entry."""
 
 import argparse
-import logging
 import re
 import sys
 import tempfile
@@ -19,8 +18,6 @@ from relalign.errors import RelalignError
 from relalign.settings import load_params
 from relalign.settings.dataset import Dataset
 from relalign.system.artifacts import write_atomic
-
-log = logging.getLogger(__name__)
 
 _FEW_IMAGES = 2000  # below it one draw of a val split says little: each seed draws its own
 _MANY_IMAGES = 4000  # above it the sections `backbone` and `training` of the shipped params.yaml are too small

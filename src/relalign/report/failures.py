@@ -77,10 +77,11 @@ def _largest_loss(
 def hubs(model: Embeddings) -> Counter[int]:
     """How often the row of each image is among the first answers to captions of other images."""
     counts: Counter[int] = Counter()
+    owner = model.text_to_image
     for start in range(0, len(model.text), CAPTIONS_AT_ONCE):
         rows = slice(start, start + CAPTIONS_AT_ONCE)
         first = np.argsort(-(model.text[rows] @ model.image.T), axis=1, kind="stable")[:, :TOP]
-        counts.update(first[first != model.text_to_image[rows, None]].tolist())
+        counts.update(first[first != owner[rows, None]].tolist())
     return counts
 
 
@@ -88,9 +89,9 @@ def _hub(shelf: Shelf, method: str, model: Embeddings) -> Example:
     counts = hubs(model)
     row = min(counts, key=lambda row: (-counts[row], row), default=0)
     image = int(model.image_ids[row])
-    wrong = []
+    wrong, owner = [], model.text_to_image
     for text in np.argsort(-(model.text @ model.image[row]), kind="stable"):
-        if model.text_to_image[text] != row and row in best(model.image @ model.text[text]):
+        if owner[text] != row and row in best(model.image @ model.text[text]):
             wrong.append(Found(shelf.captions[int(model.text_ids[text])], "", False))
         if len(wrong) == TOP:
             break
