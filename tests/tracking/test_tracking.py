@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -29,6 +31,7 @@ EXECUTION = tracking.Execution("toyset", {"seeds": [0]})
 WORKER = """
 import sys
 from pathlib import Path
+from typing import Any
 from relalign import tracking
 from relalign.settings.tracking import Tracking
 root, seed = Path(sys.argv[1]), sys.argv[2]
@@ -65,6 +68,12 @@ def root(made_store: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def opened(root: Path, *, settings: Tracking = SETTINGS, **changes: Any) -> AbstractContextManager[tracking.Run]:
+    """A training's run, with what differs from the usual one."""
+    usual = {"name": "toy", "parameters": PARAMETERS, "tags": TAGS, "execution": EXECUTION}
+    return tracking.training_run(settings, root=root, **usual | {"resume_file": root / "run.json"} | changes)
+
+
 def train(
     root: Path,
     steps: Iterable[int],
@@ -73,15 +82,7 @@ def train(
     parameters: dict = PARAMETERS,
     execution: tracking.Execution = EXECUTION,
 ) -> None:
-    with tracking.training_run(
-        settings,
-        root=root,
-        name="toy seed 0",
-        parameters=parameters,
-        tags=TAGS,
-        execution=execution,
-        resume_file=root / "run.json",
-    ) as run:
+    with opened(root, settings=settings, name="toy seed 0", parameters=parameters, execution=execution) as run:
         for step in steps:
             run.log_epoch({"loss/total": 1.0 / (step + 1), "val/i2t/recall@1": float(step)}, step=step)
 
@@ -131,16 +132,7 @@ def test_a_run_holds_parameters_tags_dataset_metrics_and_artifacts(root: Path) -
     history = root / "results/history.csv"
     history.parent.mkdir()
     history.write_text("epoch,loss\n0,1.0\n")
-    with tracking.training_run(
-        SETTINGS,
-        root=root,
-        name="toy seed 0",
-        parameters=PARAMETERS,
-        tags=TAGS,
-        execution=EXECUTION,
-        resume_file=root / "run.json",
-        pairs=root / "data/pairs/toyset",
-    ) as run:
+    with opened(root, name="toy seed 0", pairs=root / "data/pairs/toyset") as run:
         run.log_epoch({"epoch": 3, "val/i2t/recall@1": 12.5, "val/i2t/mean_rank": 4.0}, step=3)
         run.finish(model_sha256="a" * 64, artifacts=[history])
 
@@ -183,15 +175,7 @@ def test_a_resumed_job_continues_its_run_without_duplicated_steps(root: Path) ->
 def test_other_parameters_start_another_run(root: Path) -> None:
     with (
         pytest.raises(ZeroDivisionError),
-        tracking.training_run(
-            SETTINGS,
-            root=root,
-            name="toy",
-            parameters=PARAMETERS,
-            tags=TAGS,
-            execution=EXECUTION,
-            resume_file=root / "run.json",
-        ),
+        opened(root),
     ):
         raise ZeroDivisionError
     train(root, range(1), parameters={"training": {"epochs": 4}})
@@ -221,15 +205,7 @@ def test_what_is_trained_is_one_execution_however_often_and_other_parameters_are
 
 
 def test_an_execution_is_finished_by_its_evaluation_and_goes_on_when_it_trains_again(root: Path) -> None:
-    with tracking.training_run(
-        SETTINGS,
-        root=root,
-        name="toy",
-        parameters=PARAMETERS,
-        tags=TAGS,
-        execution=EXECUTION,
-        resume_file=root / "run.json",
-    ) as run:
+    with opened(root) as run:
         run.finish(model_sha256="a" * 64)
     evaluation = tracking.Evaluation("toy", TAGS, "a" * 64, {"rsum": 40.0})
     assert tracking.add_evaluations(SETTINGS, [evaluation], root=root, dataset="toyset")
@@ -261,15 +237,7 @@ def test_a_useless_resume_file_starts_a_new_run(
 
 
 def test_evaluation_joins_its_training_run_and_repeating_it_changes_nothing(root: Path) -> None:
-    with tracking.training_run(
-        SETTINGS,
-        root=root,
-        name="toy",
-        parameters=PARAMETERS,
-        tags=TAGS,
-        execution=EXECUTION,
-        resume_file=root / "run.json",
-    ) as run:
+    with opened(root) as run:
         run.finish(model_sha256="a" * 64)
     for _ in range(2):
         evaluation = tracking.Evaluation("toy", TAGS, "a" * 64, {"i2t/recall@1": 40.0})
@@ -348,15 +316,7 @@ def test_a_failure_of_the_work_itself_is_passed_on(tmp_path: Path) -> None:
     settings = Tracking(uri="nonsense://x")
     with (
         pytest.raises(ZeroDivisionError),
-        tracking.training_run(
-            settings,
-            root=tmp_path,
-            name="toy",
-            parameters={},
-            tags={},
-            execution=EXECUTION,
-            resume_file=tmp_path / "run.json",
-        ),
+        opened(tmp_path, settings=settings, parameters={}, tags={}),
     ):
         raise ZeroDivisionError
 
