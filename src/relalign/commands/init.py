@@ -16,7 +16,7 @@ from relalign.data.recognise import recognise
 from relalign.data.splits import given_splits
 from relalign.errors import RelalignError
 from relalign.settings import load_params
-from relalign.settings.dataset import Dataset
+from relalign.settings.dataset import Dataset, local_path
 from relalign.system.artifacts import write_atomic
 
 _FEW_IMAGES = 2000  # below it one draw of a val split says little: each seed draws its own
@@ -61,7 +61,8 @@ def run(options: argparse.Namespace) -> None:
 def _read(dataset: Dataset, root: Path) -> tuple[list[Row], int] | None:
     """The rows of images that are there, read where the files lie, and how many images are not; None where they
     must be unpacked first."""
-    sources = {name: root / _path(source.url) for name, source in dataset.sources.items()}
+    paths = {name: local_path(source.url) for name, source in dataset.sources.items()}
+    sources = {name: root / path for name, path in paths.items() if path is not None}
     if dataset.reader == "shards" or any(
         path.is_file() for name, path in sources.items() if not name.startswith("captions")
     ):
@@ -78,12 +79,6 @@ def _read(dataset: Dataset, root: Path) -> tuple[list[Row], int] | None:
         rows = list(reader(dataset).rows(Path(place), dataset))
         there = {image for image in {row.image for row in rows} if (Path(place) / image).is_file()}
     return [row for row in rows if row.image in there], len({row.image for row in rows} - there)
-
-
-def _path(url: str) -> Path:
-    from urllib.parse import unquote
-
-    return Path(unquote(url.removeprefix("file:")))
 
 
 def _found(rows: list[Row], splits: dict[str, str | None], missing: int) -> str:

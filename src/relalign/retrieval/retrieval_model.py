@@ -26,12 +26,13 @@ from relalign.features.batches import SplitData
 from relalign.features.encoders import load_image_encoder, load_text_encoder
 from relalign.features.encoders.base import ImageEncoder, TextEncoder, saturated_half
 from relalign.features.inputs import CaptionInputs
-from relalign.features.table import Features, Table, features_of
+from relalign.features.table import Features, Table
 from relalign.layout import Layout
 from relalign.methods.cca import LinearEmbedder
 from relalign.methods.model_files import Embedder, load_model
 from relalign.methods.zero_shot import ZeroShotEmbedder
 from relalign.model.backbone import Backbone, Tower
+from relalign.retrieval.finished import joined, kept
 from relalign.retrieval.given import Given, checked_texts, upright_image
 from relalign.settings import Params
 from relalign.settings.dataset import Validate
@@ -244,18 +245,10 @@ class RetrievalModel:
         order, parts = [], []
         with self._alone:
             for rows, features in batches:
-                features = self._finish(side, features)
-                tokens, mask = features.tokens()
                 order.append(torch.from_numpy(rows))
-                parts.append((saturated_half(tokens).cpu(), mask.sum(1), features.pooled, features.summary))
+                parts.append(kept(self._finish(side, features)))
         _check_any(parts, side)
-        longest = max(part[0].shape[1] for part in parts)
-        padded = [(F.pad(tokens, (0, 0, 0, longest - tokens.shape[1])), *rest) for tokens, *rest in parts]
-        back = torch.cat(order).argsort()
-        tokens, lengths, pooled, summary = (
-            torch.cat(arrays)[back.to(arrays[0].device)] for arrays in zip(*padded, strict=True)
-        )
-        return features_of(tokens, lengths, pooled, summary)
+        return joined(parts, torch.cat(order))
 
 
 def _once(loaded: dict[Any, Any] | None, key: object, load: Callable[[], Any]) -> Any:

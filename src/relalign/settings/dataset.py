@@ -1,6 +1,8 @@
 """The sections `datasets` and `validate`: where images and captions come from, and what is accepted of them."""
 
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import Field
 
@@ -18,6 +20,13 @@ class Source(Section):
     """The terms of use; shown in the report."""
     attribution: str = "not stated"
     """Whom to name; shown in the report."""
+
+
+def local_path(url: str) -> Path | None:
+    """The path that a `file:` url names, which may be relative to the project's folder; None for other urls."""
+    if not url.startswith("file:"):
+        return None
+    return Path(unquote(url.removeprefix("file:").removeprefix("//"))).expanduser()
 
 
 class Dataset(Section):
