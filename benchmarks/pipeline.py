@@ -1,21 +1,21 @@
-"""What each stage of the last Snakemake runs took, from Snakemake's own benchmark files under `logs/`."""
+"""What each stage of the last Snakemake runs took: the last lines of the logs under `logs/`."""
 
 import sys
 from pathlib import Path
 
-import pandas as pd
+from relalign.system.cost import cost_in
 
 
 def main():
-    files = sorted(Path("logs").glob("**/*.benchmark.tsv"))
-    if not files:
-        sys.exit("logs/ holds no benchmark yet: run the pipeline first")
-    rows = [pd.read_csv(file, sep="\t").iloc[-1] for file in files]
+    costs = {file: cost_in(file.read_text(encoding="utf-8")) for file in sorted(Path("logs").glob("**/*.log"))}
+    known = {file: cost for file, cost in costs.items() if cost is not None}
+    if not known:
+        sys.exit("logs/ holds no log of a stage yet: run the pipeline first")
     print(f"{'':64}{'seconds':>9}{'CPU s':>9}{'peak MB':>9}")
-    for file, row in zip(files, rows, strict=True):
-        name = file.relative_to("logs").as_posix().removesuffix(".benchmark.tsv")
-        cpu, peak = (float(pd.to_numeric(row[column], errors="coerce")) for column in ("cpu_time", "max_rss"))
-        print(f"{name:64}{row['s']:9.1f}{cpu:9.1f}{peak:9.0f}")
+    for file, (seconds, cpu, peak) in known.items():
+        print(f"{file.relative_to('logs').with_suffix('').as_posix():64}{seconds:9.1f}{cpu:9.1f}{peak:9.0f}")
+    seconds, cpu, peak = zip(*known.values(), strict=True)
+    print(f"{'all':64}{sum(seconds):9.1f}{sum(cpu):9.1f}{max(peak):9.0f}")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from relalign import __version__
 from relalign.errors import RelalignError
+from relalign.orchestration import prepared
+from relalign.system.cost import cost_logged
 
 Command = Callable[[argparse.Namespace], None]
 EXTRAS = {
@@ -32,6 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     schema.set_defaults(run=_print_schema)
     reference = commands.add_parser("reference", help="print what every key of params.yaml is (docs/params.md)")
     reference.set_defaults(run=_print_reference)
+    jobs = commands.add_parser("prepared", help="do what Snakemake's jobs ask for (Snakemake starts this)")
+    jobs.add_argument("address", help="where the socket shall be")
+    jobs.set_defaults(run=_serve_jobs)
     add_report_commands(commands)
     add_user_commands(commands)
     add_search_commands(commands)
@@ -47,6 +53,10 @@ def _print_schema(options: argparse.Namespace) -> None:
     yaml.safe_dump(params_schema(), sys.stdout, sort_keys=False, allow_unicode=True, width=110)
 
 
+def _serve_jobs(options: argparse.Namespace) -> None:
+    sys.exit(prepared.serve(options.address, main))
+
+
 def _print_reference(options: argparse.Namespace) -> None:
     from relalign.settings.reference import params_reference
 
@@ -56,11 +66,16 @@ def _print_reference(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input, and an extra that is not installed, are one readable message and exit status 2,
     never a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    status = prepared.delegate(arguments)
+    if status is not None:
+        return status
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # names each build that it does not find
     try:
-        options.run(options)
+        with cost_logged() if options.command in prepared.COMMANDS else nullcontext():
+            options.run(options)
     except RelalignError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -3,7 +3,7 @@ import re
 import sys
 from pathlib import Path
 
-from relalign.orchestration import dvc_sync
+from relalign.orchestration import dvc_sync, prepared
 from relalign.system.artifacts import canonical_json
 from relalign.errors import RelalignError
 from relalign.settings import parse_params
@@ -65,3 +65,7 @@ shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
 
 
 dvc_sync.start(workflow, pipeline)
+
+
+onstart:
+    prepared.start(workflow)

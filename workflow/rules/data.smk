@@ -8,8 +8,6 @@ rule params:
         "results/{dataset}/params.json",
     log:
         "logs/{dataset}/params.log",
-    benchmark:
-        "logs/{dataset}/params.benchmark.tsv"
     shell:
         "relalign stage params --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
@@ -21,8 +19,6 @@ rule download:
         directory("data/raw/{dataset}"),
     log:
         "logs/{dataset}/download.log",
-    benchmark:
-        "logs/{dataset}/download.benchmark.tsv"
     resources:
         mem_mb=2000,
         runtime=240,
@@ -39,8 +35,6 @@ rule download_encoder:
         directory("data/encoders/{encoder}"),
     log:
         "logs/encoders/{encoder}.log",
-    benchmark:
-        "logs/encoders/{encoder}.benchmark.tsv"
     resources:
         mem_mb=4000,
         runtime=60,
@@ -58,8 +52,6 @@ rule validate:
         directory("data/pairs/{dataset}"),
     log:
         "logs/{dataset}/validate.log",
-    benchmark:
-        "logs/{dataset}/validate.benchmark.tsv"
     threads: 2
     resources:
         mem_mb=4000,
@@ -78,8 +70,6 @@ rule relevance:
         directory("data/relevance/{dataset}"),
     log:
         "logs/{dataset}/relevance.log",
-    benchmark:
-        "logs/{dataset}/relevance.benchmark.tsv"
     resources:
         mem_mb=4000,
         runtime=60,
@@ -97,8 +87,6 @@ rule features:
         directory("data/features/{dataset}/{encoder}"),
     log:
         "logs/{dataset}/features-{encoder}.log",
-    benchmark:
-        "logs/{dataset}/features-{encoder}.benchmark.tsv"
     threads: 2
     resources:
         mem_mb=8000,

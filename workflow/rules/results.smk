@@ -18,8 +18,6 @@ rule compare:
         "results/{dataset}/recall.csv",
     log:
         "logs/{dataset}/compare.log",
-    benchmark:
-        "logs/{dataset}/compare.benchmark.tsv"
     resources:
         mem_mb=4000,
         runtime=60,
@@ -55,8 +53,6 @@ rule write_report:
         ),
     log:
         "logs/{dataset}/report.log",
-    benchmark:
-        "logs/{dataset}/report.benchmark.tsv"
     resources:
         mem_mb=4000,
         runtime=30,

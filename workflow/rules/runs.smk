@@ -7,8 +7,6 @@ rule method:
         "results/{dataset}/{method}/method.json",
     log:
         "logs/{dataset}/{method}.log",
-    benchmark:
-        "logs/{dataset}/{method}.benchmark.tsv"
     params:
         identity=lambda wildcards: identity(wildcards.method),
     shell:
@@ -25,8 +23,6 @@ rule train:
         directory("results/{dataset}/{method}/seed{seed}/model"),
     log:
         "logs/{dataset}/train/{method}-seed{seed}.log",
-    benchmark:
-        "logs/{dataset}/train/{method}-seed{seed}.benchmark.tsv"
     threads: params_checked.training.threads
     resources:
         mem_mb=8000,
@@ -46,8 +42,6 @@ rule export:
         directory("results/{dataset}/{method}/seed{seed}/embeddings"),
     log:
         "logs/{dataset}/export/{method}-seed{seed}.log",
-    benchmark:
-        "logs/{dataset}/export/{method}-seed{seed}.benchmark.tsv"
     threads: params_checked.training.threads
     resources:
         mem_mb=8000,
@@ -74,8 +68,6 @@ rule evaluate:
         receipt="results/{dataset}/.receipts/{method}-seed{seed}.json",
     log:
         "logs/{dataset}/evaluate/{method}-seed{seed}.log",
-    benchmark:
-        "logs/{dataset}/evaluate/{method}-seed{seed}.benchmark.tsv"
     resources:
         mem_mb=4000,
         runtime=60,

@@ -23,8 +23,6 @@ rule study_trial:
         measured="results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/validation.json",
     log:
         "logs/{dataset}/study/search/{method}-trial{trial}-seed{seed}.log",
-    benchmark:
-        "logs/{dataset}/study/search/{method}-trial{trial}-seed{seed}.benchmark.tsv"
     threads: params_checked.training.threads
     resources:
         mem_mb=8000,
@@ -70,8 +68,6 @@ rule study_features:
         directory("data/study/{dataset}/{condition}/{encoder}"),
     log:
         "logs/{dataset}/study/{condition}/features-{encoder}.log",
-    benchmark:
-        "logs/{dataset}/study/{condition}/features-{encoder}.benchmark.tsv"
     threads: 8
     resources:
         mem_mb=8000,
@@ -96,8 +92,6 @@ rule study_run:
         evaluation=directory("results/{dataset}/study/{condition}/{variant}/seed{seed}/evaluation"),
     log:
         "logs/{dataset}/study/{condition}/{variant}-seed{seed}.log",
-    benchmark:
-        "logs/{dataset}/study/{condition}/{variant}-seed{seed}.benchmark.tsv"
     threads: params_checked.training.threads
     resources:
         mem_mb=8000,
