@@ -64,6 +64,18 @@ def test_a_pair_is_fused_alike_alone_and_beside_longer_captions(
         torch.testing.assert_close(alone.pooled[0], together.pooled[row])
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_one_image_goes_with_several_texts_as_its_copies_do(layers: int) -> None:
+    torch.manual_seed(0)
+    settings = SETTINGS.model_copy(update={"fusion_layers": layers})
+    backbone = Backbone(settings, WIDTHS, temperature=0.07).eval()
+    image = backbone.encode_image(random_features(2, 9, 6, 5, 11, [9, 6])).take(torch.tensor([1]))
+    text = backbone.encode_text(random_features(3, 5, 4, 3, 9, [5, 2, 1]))
+    one, copies = backbone.fuse(image, text), backbone.fuse(image.take(torch.zeros(3, dtype=torch.long)), text)
+    torch.testing.assert_close(one.pooled, copies.pooled)
+    torch.testing.assert_close(one.matching_logit, copies.matching_logit)
+
+
 def test_each_attention_block_is_row_stochastic_on_real_tokens_and_zero_elsewhere(
     backbone: Backbone, sides: tuple[Side, Side]
 ) -> None:

@@ -67,18 +67,16 @@ def test_low_precision_changes_logits_by_little_and_by_something(run):
     assert 0 < difference < 0.1
 
 
-def test_tiles_and_batches_change_no_logit(run, monkeypatch):
+def test_tiles_change_no_logit(run, monkeypatch):
     whole = two_stage(*run, k=6)
     monkeypatch.setattr(module, "TILE", (3, 7))
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 2)
     for one, other in zip(whole, two_stage(*run, k=6), strict=True):
         np.testing.assert_array_equal(one.candidates, other.candidates)
         torch.testing.assert_close(one.logits, other.logits)
 
 
-def test_what_a_caller_does_between_batches_keeps_its_own_precision(run, monkeypatch):
+def test_what_a_caller_does_between_batches_keeps_its_own_precision(run):
     model, data, embeddings, _ = run
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 2)
     sides = torch.from_numpy(embeddings.image), torch.from_numpy(embeddings.text)
     pairs = torch.stack([torch.arange(5), torch.arange(5)], dim=1)
     answered = []

@@ -20,9 +20,10 @@ from relalign.model.backbone import Backbone, Side
 from relalign.model.fusion import AttentionBlocks
 from relalign.model.precision import in_precision
 from relalign.retrieval.embeddings import Embeddings
-from relalign.retrieval.two_stage import PAIRS_AT_ONCE, Reranked, caption_positions
+from relalign.retrieval.two_stage import Reranked, caption_positions
 from relalign.settings.section import Precision
 
+PAIRS_AT_ONCE = 64  # whose keys and values stay in a core's cache
 ATTENTION = ("singular", "distributed", "entropy_words", "entropy_regions")
 
 

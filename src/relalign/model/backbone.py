@@ -279,7 +279,7 @@ class Backbone(nn.Module):
         return Side(side.embedding, side.features, FusionTokens(table, key, value, mask, rows))
 
     def fuse(self, image: Side, text: Side, *, attention: bool = False) -> Fused:
-        """Run row i of `image` with row i of `text` through the fusion encoder."""
+        """Run row i of `image` with row i of `text` through the fusion encoder; one image goes with all texts."""
         words, regions = self.project_text(text).projected, self.project_image(image).projected
         assert words is not None and regions is not None  # noqa: S101, PT018 (for the type checker)
         text_mask = words.mask
@@ -287,18 +287,16 @@ class Backbone(nn.Module):
         product = _damped(image.embedding * text.embedding, self.fused_gradient)
         scale = product.shape[-1]  # entries of a product of unit vectors are of the order of 1 / width
         first = self.modality[0] + self.product_to_fusion(scale * product)
-        mask = torch.cat([text_mask.new_ones(batch, 1), text_mask, regions.mask], dim=1)
+        mask = torch.cat([text_mask.new_ones(batch, 1), text_mask, regions.mask.expand(batch, -1)], dim=1)
         last = cast(FusionLayer, self.fusion[-1])
         alone = len(self.fusion) == 1
         if attention or not alone:
-            hidden = torch.cat([first[:, None], words.tokens, regions.tokens], dim=1)
+            hidden = torch.cat([first[:, None], words.tokens, regions.tokens.expand(batch, -1, -1)], dim=1)
             for layer in self.fusion[:-1]:
                 hidden = layer(hidden, mask)
         blocks = last.blocks(hidden, mask, text_length) if attention else None
         if alone:
-            key = torch.cat([words.key, regions.key], dim=2)
-            value = torch.cat([words.value, regions.value], dim=2)
-            pooled = last.first_token_beside(first, key, value, mask)
+            pooled = last.first_token_beside(first, (words.key, regions.key), (words.value, regions.value), mask)
         else:
             pooled = last.first_token(hidden, mask)
         pooled = self.fusion_norm(pooled)

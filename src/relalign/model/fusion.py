@@ -1,5 +1,6 @@
 """A layer of the fusion encoder: a transformer layer that also returns its attention, block by block."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +56,35 @@ def _activation(name: str) -> nn.Module:
     return known[name]
 
 
+def _attend_in_parts(
+    query: Float[Tensor, "batch head 1 head_width"],
+    keys: Sequence[Float[Tensor, "_ head _ head_width"]],
+    values: Sequence[Float[Tensor, "_ head _ head_width"]],
+    mask: Bool[Tensor, "batch 1 1 token"],
+) -> Float[Tensor, "batch head 1 head_width"]:
+    """Attention over the parts as over one; einsum reads a part of one row as it lies."""
+    scaled = query[:, :, 0] / query.shape[-1] ** 0.5
+    logits = torch.cat(
+        [
+            torch.einsum("bhd,htd->bht", scaled, key[0])
+            if len(key) == 1
+            else torch.einsum("bhd,bhtd->bht", scaled, key)
+            for key in keys
+        ],
+        dim=2,
+    )
+    weights = logits.masked_fill(~mask[:, 0], -torch.inf).softmax(-1).split([key.shape[2] for key in keys], dim=2)
+    attended = torch.stack(
+        [
+            torch.einsum("bht,htd->bhd", weight, value[0])
+            if len(value) == 1
+            else torch.einsum("bht,bhtd->bhd", weight, value)
+            for weight, value in zip(weights, values, strict=True)
+        ]
+    ).sum(0)
+    return attended[:, :, None]
+
+
 class FusionLayer(nn.Module):
     """A transformer layer that can also return its attention, block by block."""
 
@@ -104,7 +134,8 @@ class FusionLayer(nn.Module):
         self, hidden: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
     ) -> Float[Tensor, "batch width"]:
         """The first token of what `forward` gives, without the others: all that is asked of the last layer."""
-        return self.first_token_beside(hidden[:, 0], *self.keys_and_values(hidden[:, 1:]), mask)
+        key, value = self.keys_and_values(hidden[:, 1:])
+        return self.first_token_beside(hidden[:, 0], (key,), (value,), mask)
 
     def keys_and_values(
         self, hidden: Float[Tensor, "batch token width"]
@@ -118,18 +149,22 @@ class FusionLayer(nn.Module):
     def first_token_beside(
         self,
         first: Float[Tensor, "batch width"],
-        key: Float[Tensor, "batch head others head_width"],
-        value: Float[Tensor, "batch head others head_width"],
+        keys: Sequence[Float[Tensor, "_ head _ head_width"]],
+        values: Sequence[Float[Tensor, "_ head _ head_width"]],
         mask: Bool[Tensor, "batch token"],
     ) -> Float[Tensor, "batch width"]:
-        """`first_token` of `first` followed by others, of which keys and values are known; `mask` is of all."""
+        """`first_token` of `first` followed by others, of which keys and values are known; `mask` is of all.
+
+        The others come in parts, one beside the next. A part of one row is the same for the whole batch, and is
+        neither copied nor read once a row.
+        """
         query, own_key, own_value = self._query_key_value(first[:, None])
-        attended = F.scaled_dot_product_attention(
-            query,
-            torch.cat([own_key, key], dim=2),
-            torch.cat([own_value, value], dim=2),
-            attn_mask=mask[:, None, None, :],
-        )
+        keys, values, mask = (own_key, *keys), (own_value, *values), mask[:, None, None, :]
+        if len({len(key) for key in keys}) == 1:
+            joint = torch.cat(keys, dim=2), torch.cat(values, dim=2)
+            attended = F.scaled_dot_product_attention(query, *joint, attn_mask=mask)
+        else:
+            attended = _attend_in_parts(query, keys, values, mask)
         output: Tensor = self._after_attention(first[:, None], attended)[:, 0]
         return output
 

@@ -18,7 +18,6 @@ from relalign.retrieval.embeddings import Embeddings
 from relalign.retrieval.index import search_index
 from relalign.settings.section import Precision
 
-PAIRS_AT_ONCE = 64  # whose keys and values stay in a core's cache
 TILE = (512, 1024)  # images and texts
 
 
@@ -111,9 +110,10 @@ def fused_pairs(
         with in_precision(device, precision):
             image_side = backbone.project_image(Side(image[images], data.image.take(images)))
             text_side = backbone.project_text(Side(text[texts], data.text.take(texts)))
-        for part in torch.arange(len(places), device=device).split(PAIRS_AT_ONCE):
+        for row, part in enumerate(from_image.argsort(stable=True).split(from_image.bincount().tolist())):
             with in_precision(device, precision):  # not around `yield`: the caller computes in its own
-                fused = backbone.fuse(image_side.take(from_image[part]), text_side.take(from_text[part]))
+                one = image_side.take(torch.tensor([row], device=device))
+                fused = backbone.fuse(one, text_side.take(from_text[part]))
             yield places[part], fused
             bar.update(len(part))
     bar.close()
