@@ -23,6 +23,7 @@ from relalign.settings.dataset import Validate
 from relalign.settings.encoder import Encoder, Features
 from relalign.system.artifacts import canonical_json, publish, read_manifest
 from relalign.system.disk import full_disk_explained
+from relalign.system.memory import keep_freed_memory
 from relalign.system.ordered_pool import map_on_cores
 from relalign.system.source_hash import source_hash
 
@@ -80,6 +81,7 @@ def extract_features(
     Raises:
         RelalignError: altered or missing inputs, an unreadable image, a full disk.
     """
+    keep_freed_memory()
     device = _device(settings)
     if corruption is not None and corruption.modality != encoder.modality:
         corruption = None
