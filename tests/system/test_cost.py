@@ -14,7 +14,8 @@ def test_cost_of_a_failed_job_can_be_read_from_its_log(caplog: pytest.LogCapture
     cost = cost_in(caplog.text)
     assert cost is not None
     seconds, cpu, peak = cost
-    assert 0 < seconds < cpu + 60
+    assert 0 <= seconds < 60
+    assert cpu > 0
     assert 10 < peak < 100_000
 
 

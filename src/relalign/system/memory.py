@@ -17,4 +17,4 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     wanted = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_ARENA_MAX, 1))
-    return mallopt is not None and all([mallopt(option, value) for option, value in wanted])
+    return mallopt is not None and all(mallopt(option, value) for option, value in wanted)
