@@ -1,7 +1,7 @@
-"""The wheel alone, without the checkout and with nothing but what it asks for: load, evaluate, help.
+"""The wheel in an empty environment, without the checkout: load, evaluate, help.
 
-A fresh environment would download torch. Instead the wheel lies in a folder of its own, and an import hook hides
-every package of this environment that the wheel's own requirements do not bring along.
+To install into it would download torch once more. So what the wheel asks for, and no other package, is put there
+by links to this environment's files.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import Distribution, PathDistribution, distribution, packages_distributions
+from importlib.metadata import Distribution, PathDistribution, distribution
 from pathlib import Path
 
 import numpy as np
@@ -24,62 +24,54 @@ from tests.workflow.clone import REPOSITORY
 
 pytestmark = pytest.mark.workflow
 
-HOOK = """
-import sys
-
-NAMES = frozenset({names})
-
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, path=None, target=None):
-        return None if name.split(".")[0] in NAMES else self.finder.find_spec(name, path, target)
-
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-
-sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
-"""
-
 
 class Installed:
-    """The wheel in a folder, and how to run Python with it."""
+    """An environment with the wheel and what it asks for."""
 
     def __init__(self, folder: Path) -> None:
-        self.site = folder / "site"
-        pip = [sys.executable, "-m", "pip", "--quiet"]
-        source = folder / "source"
+        source, self.environment = folder / "source", folder / "environment"
         listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "src", "requirements")
         names = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
         for name in filter(None, (*names.split("\0"), "pyproject.toml", "README.md", "LICENSE")):
             if (REPOSITORY / name).is_file():
                 (source / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(REPOSITORY / name, source / name)
-        build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
-        subprocess.run(build, check=True)
+        build = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--no-build-isolation"]
+        subprocess.run([*build, "--wheel-dir", str(folder), str(source)], check=True)
         (wheel,) = folder.glob("relalign-*.whl")
-        subprocess.run([*pip, "install", "--no-deps", "--target", str(self.site), str(wheel)], check=True)
-        (metadata,) = self.site.glob("relalign-*.dist-info")
-        self.needed = _closure(PathDistribution(metadata))
-        hidden = {
-            module
-            for module, owners in packages_distributions().items()
-            if not self.needed & {canonicalize_name(owner) for owner in owners} and module != "relalign"
-        }
-        (self.site / "sitecustomize.py").write_text(HOOK.format(names=sorted(hidden)))
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(self.environment)], check=True)
+        uv = [str(Path(sys.executable).parent / "uv"), "--quiet", "pip"]
+        into = ["--python", str(self.environment / "bin/python")]
+        subprocess.run([*uv, "install", *into, "--offline", "--no-deps", str(wheel)], check=True)
+        (metadata,) = self.environment.glob("lib/python*/site-packages/relalign-*.dist-info")
+        self.site, self.needed = metadata.parent, _closure(PathDistribution(metadata))
+        for name in self.needed:
+            _link(distribution(name), self.site)
+        subprocess.run([*uv, "check", *into], check=True)  # nothing that any of them asks for is missing
 
     def run(self, *command: str, cwd: Path, status: int = 0) -> str:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         done = subprocess.run(
-            [sys.executable, *command], cwd=cwd, env={**environment, "PYTHONPATH": str(self.site)},
+            [str(self.environment / "bin/python"), *command], cwd=cwd, env=environment,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == status, done.stderr
         return done.stdout if status == 0 else done.stderr
 
     def relalign(self, *arguments: str, cwd: Path, status: int = 0) -> str:
-        return self.run(str(self.site / "bin/relalign"), *arguments, cwd=cwd, status=status)
+        return self.run(str(self.environment / "bin/relalign"), *arguments, cwd=cwd, status=status)
+
+
+def _link(package: Distribution, site: Path) -> None:
+    """The package's files in another environment; its commands stay behind."""
+    for file in package.files or []:
+        here, there = Path(str(package.locate_file(file))), site / file
+        if ".." not in file.parts and file.suffix != ".pyc" and here.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(here, there)
+            except OSError:  # another disk
+                shutil.copy2(here, there)
 
 
 def _closure(root: Distribution) -> set[str]:
@@ -131,7 +123,7 @@ def test_it_asks_for_neither_snakemake_nor_dvc_nor_mlflow(installed: Installed, 
     assert {"pipeline", "serve", "onnx"} == {*re.findall(r"^Provides-Extra: (\w+)$", metadata, re.M)}
 
 
-def test_the_lines_of_readme_run_with_the_wheel_alone(installed: Installed, elsewhere: Path) -> None:
+def test_the_lines_of_readme_run_in_an_empty_environment(installed: Installed, elsewhere: Path) -> None:
     code = re.search(r"```python\n(import relalign\n.*?)```", (REPOSITORY / "README.md").read_text(), re.S)
     assert code is not None
     said = installed.run("-c", f"{code[1]}print(relalign.__file__)", cwd=elsewhere)
@@ -139,7 +131,7 @@ def test_the_lines_of_readme_run_with_the_wheel_alone(installed: Installed, else
     assert said.splitlines()[-1].startswith(str(installed.site))
 
 
-def test_help_and_evaluate_run_with_the_wheel_alone(installed: Installed, tmp_path: Path) -> None:
+def test_help_and_evaluate_run_in_an_empty_environment(installed: Installed, tmp_path: Path) -> None:
     assert "evaluate" in installed.relalign("--help", cwd=tmp_path)
     vectors = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
     for name, array in (("image", vectors[:3]), ("text", vectors), ("pairs", np.array([0, 1, 2, 0, 1, 2]))):
@@ -152,6 +144,6 @@ def test_help_and_evaluate_run_with_the_wheel_alone(installed: Installed, tmp_pa
 
 def test_what_needs_an_extra_says_which(installed: Installed, tmp_path: Path) -> None:
     code = "import sys; from relalign import cli; cli._parser = lambda: Broken(); sys.exit(cli.main([]))"
-    broken = "class Broken:\n def parse_args(self, given): return self\n def run(self, given): import mlflow\n"
+    broken = "class Broken:\n command = ''\n def parse_args(self, given): return self\n def run(self, given): import mlflow\n"
     said = installed.run("-c", broken + code, cwd=tmp_path, status=2)
     assert said.strip() == "error: mlflow is not installed: pip install 'relalign[pipeline]'."
