@@ -144,6 +144,9 @@ def test_help_and_evaluate_run_in_an_empty_environment(installed: Installed, tmp
 
 def test_what_needs_an_extra_says_which(installed: Installed, tmp_path: Path) -> None:
     code = "import sys; from relalign import cli; cli._parser = lambda: Broken(); sys.exit(cli.main([]))"
-    broken = "class Broken:\n command = ''\n def parse_args(self, given): return self\n def run(self, given): import mlflow\n"
+    broken = (
+        "class Broken:\n command = ''\n def parse_args(self, given): return self\n"
+        " def run(self, given): import mlflow\n"
+    )
     said = installed.run("-c", broken + code, cwd=tmp_path, status=2)
     assert said.strip() == "error: mlflow is not installed: pip install 'relalign[pipeline]'."
