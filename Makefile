@@ -66,9 +66,7 @@ benchmarks: $(ENVIRONMENT) ## time the hot parts beside their peers
 	python -m benchmarks
 
 ui: $(ENVIRONMENT) ## MLflow's pages over all runs, until interrupted
-	@echo "Open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning and choose relalign/<dataset>"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow ui --workers 1 --port $(PORT) \
-		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+	relalign ui --port $(PORT)
 
 # What torch brings along for CUDA belongs into its own lock only; `sed` lists those names.
 lock: $(ENVIRONMENT) ## make the lock files anew from requirements/*.in

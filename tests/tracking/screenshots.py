@@ -31,14 +31,13 @@ SECONDS_TO_START = 120
 
 
 @contextmanager
-def ui(store: str) -> Iterator[str]:
-    """`mlflow ui` over a store, as `make ui` starts it; yields its address."""
+def ui(params: Path) -> Iterator[str]:
+    """`relalign ui` of a project; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = ["mlflow", "ui", "--workers", "1", "--port", str(port), "--backend-store-uri", store]
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    command = ["relalign", "ui", "--port", str(port), "--params", str(params)]
+    server = subprocess.Popen(command, start_new_session=True)
     address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + SECONDS_TO_START
     try:
         while True:
@@ -82,7 +81,7 @@ def main() -> None:
         "charts": f"experiments/{experiment}/runs?{WORKFLOW}{SORTED}&compareRunsMode=CHART",
         "compare": compare,
     }
-    with ui(store) as address:
+    with ui(options.params) as address:
         for name, page in pages.items():
             width, height = SIZES[name]
             with chromium(width=width, height=height) as browser:

@@ -8,11 +8,12 @@ FILES = ".npy, .npz, .safetensors, .pt or .parquet; FILE#NAME for one of several
 
 
 def add_user_commands(commands: Any) -> None:
-    """Add `init`, `evaluate`, `compare` and `export` to the command line."""
+    """Add `init`, `evaluate`, `compare`, `export` and `ui` to the command line."""
     _add_init(commands)
     _add_evaluate(commands)
     _add_compare(commands)
     _add_export(commands)
+    _add_ui(commands)
 
 
 def _add_init(commands: Any) -> None:
@@ -126,3 +127,16 @@ def _export(options: argparse.Namespace) -> None:
     from relalign.commands import takeaway
 
     takeaway.run(options)
+
+
+def _add_ui(commands: Any) -> None:
+    parser = commands.add_parser("ui", help="open MLflow's pages over all runs, until interrupted")
+    parser.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    parser.set_defaults(run=_ui)
+
+
+def _ui(options: argparse.Namespace) -> None:
+    from relalign.commands.ui import show_runs
+
+    show_runs(options)
