@@ -26,6 +26,10 @@ class Layout:
         """How relevant each test image is to each test caption."""
         return self.root / "data/relevance" / self.dataset
 
+    def study_picture(self, name: str) -> Path:
+        """A picture that the study drew of this dataset, kept in git."""
+        return self.root / "docs/study" / f"{self.dataset}-{name}.svg"
+
     def encoder(self, name: str) -> Path:
         """A frozen encoder's weights and configuration."""
         return self.root / "data/encoders" / name

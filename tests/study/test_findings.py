@@ -210,21 +210,21 @@ def test_the_search_shows_every_trial_and_the_choice(project):
 def test_pictures_are_those_that_snakemake_expects_and_stand_alone(project):
     study = small_study()
     names = {
-        f"study-{name}.svg"
+        f"{name}.svg"
         for dataset in study.datasets
         for name in picture_names(study, dataset, quick_params().report.baseline)
     }
-    assert {path.name for path in (project / "docs/images").iterdir()} == names
+    assert {path.name for path in (project / "docs/study").iterdir()} == names
     page = (project / "docs/findings.md").read_text()
     for name in names:
-        content = (project / "docs/images" / name).read_text()
+        content = (project / "docs/study" / name).read_text()
         assert ET.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
         assert "var(" not in content
-        assert f"](images/{name})" in page
+        assert f"](study/{name})" in page
 
 
 def test_the_first_picture_is_of_what_has_the_baselines_budget_and_seeds(project):
-    shown = (project / "docs/images/study-flickr8k-gains.svg").read_text()
+    shown = (project / "docs/study/flickr8k-gains.svg").read_text()
     others = {"cca", "covlr", "rebalanced", "iais", "iais-off", "consensus"}
     assert others <= set(re.findall(r">([a-z-]+)</text>", shown))
     assert "contrastive-long" not in shown  # longer

@@ -74,7 +74,9 @@ def test_rules_and_stages_describe_one_graph(made_project: Clone) -> None:
         inputs = jobs[frozenset(stage.outputs)]
         expected = _with_folders_opened(stage, made_project.root)
         made = {name for name in inputs if name.startswith(("data/", "results/"))}
-        assert inputs - made == {name for name in expected if not name.startswith(("data/", "results/"))}
+        written = {name for name in expected if not name.startswith(("data/", "results/"))}
+        # The study's pictures: Snakemake compares their hashes, by value, as the study makes them itself.
+        assert inputs - made == {name for name in written if not name.startswith("docs/study/")}
         assert _makers(stages, made) == _makers(stages, set(stage.dependencies)), stage.name
 
 

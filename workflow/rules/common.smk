@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from relalign.orchestration import dvc_sync, prepared
-from relalign.system.artifacts import canonical_json
+from relalign.system.artifacts import canonical_json, sha256_file
 from relalign.errors import RelalignError
 from relalign.settings import parse_params
 from relalign.orchestration.method_identity import method_identity

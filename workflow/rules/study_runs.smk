@@ -132,7 +132,7 @@ rule study_findings:
     output:
         "docs/findings.md",
         [
-            f"docs/images/study-{name}.svg"
+            f"docs/study/{name}.svg"
             for dataset in study.datasets
             for name in picture_names(study, dataset, params_checked.report.baseline)
         ],

@@ -30,11 +30,11 @@ class Stage:
 
     @property
     def sources(self) -> list[str]:
-        """The tracked files among the dependencies; a folder stands for all files in it."""
+        """The files that people write among the dependencies; a folder stands for all files in it."""
         return [
             file
             for path in self.dependencies
-            if not path.startswith(("data/", "results/"))
+            if not path.startswith(("data/", "results/", "docs/"))
             for file in _files(Path(path))
         ]
 

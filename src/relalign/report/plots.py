@@ -1,5 +1,6 @@
 """Which figures the report has, and from which numbers."""
 
+import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,7 +48,20 @@ def all_figures(params: Params, layout: Layout, comparison: Comparison, runs: Se
         )
     )
     made.append(attention_figure(params, layout))
-    return [_described(figure) for figure in made if figure is not None]
+    return [_described(figure) for figure in made if figure is not None] + study_figures(layout)
+
+
+def study_figures(layout: Layout) -> list[Figure]:
+    """The study's curves over how many captions, or images, are spoilt; of a dataset without them none."""
+    found = []
+    for modality, spoilt in (("text", "captions"), ("image", "images")):
+        path = layout.study_picture(modality)
+        if path.exists():
+            caption = f"From the study (docs/findings.md): methods as more and more training {spoilt} are spoilt."
+            picture = base64.b64encode(path.read_bytes()).decode()
+            svg = f'<img alt="{escape(caption)}" src="data:image/svg+xml;base64,{picture}">'
+            found.append(Figure(svg, caption, wide=True))
+    return found
 
 
 def _described(figure: Figure) -> Figure:

@@ -18,7 +18,7 @@ NOTES = "docs/findings-notes.md"
 
 
 def write_findings(params: Params, study: Study, root: Path) -> None:
-    """Write docs/findings.md and `docs/images/study-<dataset>-*.svg`; equal results give equal bytes.
+    """Write docs/findings.md and `docs/study/<dataset>-*.svg`; equal results give equal bytes.
 
     Claims and variants without results are said not to have been run. docs/findings-notes.md, written by hand, is
     taken in as it is.
@@ -37,7 +37,7 @@ def write_findings(params: Params, study: Study, root: Path) -> None:
     for dataset, results in found.items():
         parts.append(_dataset(results, findings[dataset], set(pictures)))
     for name, svg in pictures.items():
-        write_atomic(root / f"docs/images/study-{name}.svg", svg)
+        write_atomic(root / f"docs/study/{name}.svg", svg)
     parts.append(_tuning(params, study, found))
     parts.append("## Variants\n\n" + tables.variants_table(study))
     write_atomic(root / "docs/findings.md", "\n\n".join(part for part in parts if part) + "\n")
@@ -184,7 +184,7 @@ def _tuning(params: Params, study: Study, found: Mapping[str, Results]) -> str:
 
 
 def _picture(name: str, pictures: set[str]) -> str:
-    return f"![{name}](images/study-{name}.svg)" if name in pictures else ""
+    return f"![{name}](study/{name}.svg)" if name in pictures else ""
 
 
 def _list(items: tuple[str | int, ...]) -> str:
