@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from relalign.data.readers.row import Row
 
+MOST_LETTERS = 10_000  # many times the longest caption of any published dataset
+
 
 @dataclass(frozen=True)
 class BadCaption:
@@ -19,15 +21,15 @@ def check_captions(rows: Iterable[Row], *, keep_duplicates: bool = False) -> tup
     """Split rows into usable ones, in their order, and refused ones.
 
     White space is trimmed and collapsed. Refused are a caption that is no text (`not text`), one that holds
-    nothing but white space (`empty`), and one that the same image already has (`duplicate`; the first stays),
-    unless `keep_duplicates`: published benchmarks count theirs.
+    nothing but white space (`empty`), one of more than `MOST_LETTERS` letters (`too long`), and one that the same
+    image already has (`duplicate`; the first stays), unless `keep_duplicates`: published benchmarks count theirs.
     """
     good: list[Row] = []
     bad: list[BadCaption] = []
     seen: set[tuple[str, str]] = set()
     for row in rows:
         text = _normal(row.caption)
-        reason = "not text" if text is None else "empty" if not text else None
+        reason = _reason(text)
         if reason is None and (row.image, text) in seen and not keep_duplicates:
             reason = "duplicate"
         if reason or text is None:
@@ -36,6 +38,12 @@ def check_captions(rows: Iterable[Row], *, keep_duplicates: bool = False) -> tup
         seen.add((row.image, text))
         good.append(replace(row, caption=text))
     return good, bad
+
+
+def _reason(text: str | None) -> str | None:
+    if text is None:
+        return "not text"
+    return "empty" if not text else "too long" if len(text) > MOST_LETTERS else None
 
 
 def _normal(caption: object) -> str | None:
