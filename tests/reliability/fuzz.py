@@ -1,7 +1,7 @@
 """Lets atheris make up bytes for each reader of files: `python -m tests.reliability.fuzz --seconds 10 [KIND ...]`.
 
 It looks which lines of relalign some bytes reach, and goes on from those that reach new ones. The exit status is 1
-if a reader ends in anything but rows or a sentence; the bytes are then kept beside the printed path. atheris is in
+if a reader ends in anything but rows or a sentence; the bytes are printed as Base64. atheris is in
 an environment of its own (`make fuzz`); where there is no wheel of it, there is nothing to run.
 """
 
@@ -50,7 +50,7 @@ def run(kind: str, seconds: int) -> int:
         flush=True,
     )
     if done.returncode:
-        print("\n".join(lines[-60:]))
+        print("\n".join([*done.stdout.splitlines()[-20:], *lines[-20:]]))
     return int(done.returncode != 0)
 
 
@@ -63,10 +63,10 @@ def one(kind: str, seconds: int, place: str) -> None:
         from tests.reliability.hostile_bytes import KINDS, reads
     with tempfile.TemporaryDirectory() as corpus:
         (Path(corpus) / "whole").write_bytes(KINDS[kind].whole)
-        flags = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=6000", "-print_final_stats=1"]
-        atheris.Setup(
-            ["fuzz", corpus, *flags, f"-max_len={max(4096, len(KINDS[kind].whole))}"], lambda b: reads(kind, b)
-        )
+        flags = {"artifact_prefix": f"{corpus}/", "max_total_time": seconds, "timeout": 20, "rss_limit_mb": 6000}
+        flags |= {"print_final_stats": 1, "max_len": max(4096, len(KINDS[kind].whole))}
+        options = [f"-{name}={value}" for name, value in flags.items()]
+        atheris.Setup(["fuzz", corpus, *options], lambda content: reads(kind, content))
         atheris.Fuzz()
 
 

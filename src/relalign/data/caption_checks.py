@@ -1,10 +1,12 @@
 """What makes a caption usable, and what is said about one that is not."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from relalign.data.readers.row import Row
 
+_NO_LETTERS = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff]")  # controls, which no page or picture can hold
 MOST_LETTERS = 10_000  # many times the longest caption of any published dataset
 
 
@@ -20,9 +22,10 @@ class BadCaption:
 def check_captions(rows: Iterable[Row], *, keep_duplicates: bool = False) -> tuple[list[Row], list[BadCaption]]:
     """Split rows into usable ones, in their order, and refused ones.
 
-    White space is trimmed and collapsed. Refused are a caption that is no text (`not text`), one that holds
-    nothing but white space (`empty`), one of more than `MOST_LETTERS` letters (`too long`), and one that the same
-    image already has (`duplicate`; the first stays), unless `keep_duplicates`: published benchmarks count theirs.
+    Control characters are white space, which is trimmed and collapsed. Refused are a caption that is no text
+    (`not text`), one that holds nothing but white space (`empty`), one of more than `MOST_LETTERS` letters (`too
+    long`), and one that the same image already has (`duplicate`; the first stays), unless `keep_duplicates`:
+    published benchmarks count theirs.
     """
     good: list[Row] = []
     bad: list[BadCaption] = []
@@ -53,4 +56,4 @@ def _normal(caption: object) -> str | None:
         caption.encode()  # a lone surrogate, as broken json can hold, has no UTF-8 form
     except UnicodeEncodeError:
         return None
-    return " ".join(caption.replace("\0", " ").split())
+    return " ".join(_NO_LETTERS.sub(" ", caption).split())

@@ -5,6 +5,7 @@ stands twice, is too long or holds control characters, or more bytes than the ca
 the caller publishes nothing of it.
 """
 
+import errno
 import gzip
 import lzma
 import os
@@ -129,7 +130,8 @@ def _members(archive: Path) -> Iterator[_Member]:
         with zipfile.ZipFile(archive) as packed_zip:
             for info in packed_zip.infolist():
                 plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
-                yield _Member(info.filename, info.is_dir(), not plain, partial(packed_zip.open, info))
+                is_folder = info.filename.endswith("/")  # is_dir() trips over an empty name
+                yield _Member(info.filename, is_folder, not plain, partial(packed_zip.open, info))
     else:
         with tarfile.open(archive, tarinfo=_TarHeader) as packed_tar:
             for entry in packed_tar:
@@ -160,8 +162,8 @@ def _damage_explained(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        # An error of the system (a full disk) has a number, one that bz2 finds in the bytes has none.
-        if isinstance(error, OSError) and error.errno is not None:
+        # A full disk is no damage; what bz2 finds has no number, and a place before the file's start is EINVAL.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise RelalignError(
             f"{archive} is damaged or not a readable archive ({error}). Download it again."
