@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 
 SRC = "src/relalign"
-FOUND = 77  # mutations whose test was red when each was last made
+FOUND = 64  # mutations whose test was red when all were last made; those of promise 22 wait for their first run
 INTRODUCTION = """# What relalign promises
 
 Each promise has a test, and each test was seen to fail: `make mutations` breaks the promises one after another
@@ -16,7 +16,7 @@ in a copy of this project and runs the test of each, which must then be red (`te
 ends with an error if a test stays green. `python -m tests.reliability.mutations 6 17` does so for promises 6 and
 17 alone.
 
-When they were last made, {found} of {all} changes were found. This page is made from
+So far {found} of {all} changes were found; those of promise 22 were not yet made by this script. This page is made from
 `tests/reliability/promises.py`; a promise of several parts has a row for each.
 """
 
@@ -637,15 +637,6 @@ PROMISES = (
         f"{SRC}/features/store.py",
         'mmap_mode="r", allow_pickle=False)',
         'mmap_mode="r+", allow_pickle=False)',
-    ),
-    Promise(
-        22,
-        "What params.yaml says never reaches a shell: DVC quotes each name.",
-        "tests/workflow/test_hostile_params.py::test_dvc_quotes_each_name_for_the_shell",
-        "the name of an encoder stands unquoted in a command",
-        "dvc.yaml",
-        "cmd: relalign stage download-encoder ${item}",
-        "cmd: relalign stage download-encoder --encoder ${item.encoder}",
     ),
     Promise(
         22,

@@ -37,7 +37,7 @@ def rows(folder: Path, dataset: Dataset) -> Iterator[Row]:
         try:
             name = "/".join(filter(None, [entry.get("filepath"), entry["filename"]]))
             sentences = [sentence["raw"] for sentence in entry["sentences"]]
-            read.append((origin, name, entry["split"], sentences, _coco_ids(entry, number)))
+            read.append((origin, name, str(entry["split"]), sentences, _coco_ids(entry, number)))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RelalignError(f"{origin} is not as in Karpathy's files: {error!r} is wanted.") from error
     found = find_images((name for _, name, *_ in read), folder, table=file.name).paths
