@@ -16,7 +16,7 @@ in a copy of this project and runs the test of each, which must then be red (`te
 ends with an error if a test stays green. `python -m tests.reliability.mutations 6 17` does so for promises 6 and
 17 alone.
 
-So far {found} of {all} changes were made and found; the last ones of promise 22 wait for it. This page is made from
+So far {found} of {all} changes were found; the last ones of promise 22 wait for it. This page is made from
 `tests/reliability/promises.py`; a promise of several parts has a row for each.
 """
 
