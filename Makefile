@@ -3,7 +3,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce study search test mutations lint benchmarks ui lock clean
+.PHONY: help install reproduce study search test test-long mutations lint audit sbom fuzz benchmarks ui lock clean
 
 # cpu or cuda; without a word, what is installed stays.
 TORCH ?= $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*) .venv/.installed-cpu))
@@ -13,6 +13,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 CORES ?= all
 PORT ?= 5000
+FUZZ_SECONDS ?= 10
 # VERBOSE=1 shows Snakemake's whole log in place of one line of progress.
 ifdef VERBOSE
 export RELALIGN_VERBOSE := 1
@@ -22,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 $(ENVIRONMENT): requirements/install.sh requirements/base.lock requirements/torch-$(TORCH).lock requirements/uv.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
@@ -46,8 +47,11 @@ search: $(ENVIRONMENT) ## tune all methods anew and keep the record, docs/search
 	snakemake --cores $(CORES) search
 
 test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake, DVC and MLflow runs
-	pytest -n auto -m "not workflow"
-	pytest -n auto -m workflow
+	pytest -n auto -m "not workflow and not long"
+	pytest -n auto -m "workflow and not long"
+
+test-long: $(ENVIRONMENT) ## the tests that take longer than a change can wait for; last results: docs/security.md
+	pytest -m long
 
 mutations: $(ENVIRONMENT) ## break each promise of docs/reliability.md in a copy, see its test go red (half an hour)
 	python -m tests.reliability.mutations --jobs 2
@@ -61,6 +65,24 @@ lint: $(ENVIRONMENT) ## formatting, lint, types, floors, Snakemake's lint, what 
 	snakemake --lint
 	relalign schema | diff - workflow/schemas/params.schema.yaml
 	relalign reference | diff - docs/params.md
+
+# Tools that look at the project from outside have an environment of their own: what they need is not what it needs.
+.venv/security/.installed: $(ENVIRONMENT) requirements/security.lock
+	rm -rf .venv/security
+	uv venv --quiet --python .venv/bin/python .venv/security
+	uv pip install --quiet $${PIP_INDEX_URL:+--default-index "$$PIP_INDEX_URL"} \
+		--python .venv/security/bin/python --require-hashes -r requirements/security.lock
+	touch $@
+
+audit: .venv/security/.installed ## ask the advisory database about every locked package (out of reach: a warning)
+	requirements/audit.sh "$(CURDIR)/.venv/security/bin/pip-audit"
+
+sbom: .venv/security/.installed ## list every installed package with version and licence: sbom.json (CycloneDX)
+	.venv/security/bin/cyclonedx-py environment .venv/bin/python --pyproject pyproject.toml \
+		--output-reproducible --output-format JSON --output-file sbom.json
+
+fuzz: .venv/security/.installed ## FUZZ_SECONDS=10 of bytes that atheris makes up, for each reader of files
+	python -m tests.reliability.fuzz --seconds $(FUZZ_SECONDS)
 
 benchmarks: $(ENVIRONMENT) ## time the hot parts beside their peers
 	python -m benchmarks
@@ -77,6 +99,7 @@ lock: $(ENVIRONMENT) ## make the lock files anew from requirements/*.in
 	compile $$cuda dev.in --output-file base.lock
 	compile torch-cuda.in --constraint base.lock --output-file torch-cuda.lock
 	compile uv.in --output-file uv.lock
+	compile security.in --constraint base.lock --output-file security.lock
 
 clean: ## remove the environment, caches and logs; data, results and DVC's cache stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis logs

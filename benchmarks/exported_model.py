@@ -70,7 +70,7 @@ def main():
             arrays = {key: value.numpy() for key, value in some.items()}
             spent = [
                 milliseconds(lambda: tower(*some.values())) / rows,  # noqa: B023 (called before the loop goes on)
-                milliseconds(lambda: onnx.run(None, arrays)) / rows,  # noqa: B023
+                milliseconds(lambda: onnx.run(None, arrays)) / rows,  # noqa: B023 (the same)
             ]
             difference = np.abs(tower(*some.values()).numpy() - onnx.run(None, arrays)[0]).max()
             print(f"{f'{name}, batches of {rows}':24}{spent[0]:9.2f}{spent[1]:9.2f}{difference:22.1e}")

@@ -10,6 +10,7 @@ from relalign import __version__
 from relalign.errors import RelalignError
 from relalign.orchestration import prepared
 from relalign.system.cost import cost_logged
+from relalign.system.terminal import printable
 
 Command = Callable[[argparse.Namespace], None]
 EXTRAS = {
@@ -63,6 +64,13 @@ def _print_reference(options: argparse.Namespace) -> None:
     sys.stdout.write(params_reference())
 
 
+class _Printable(logging.Formatter):
+    """Names and captions in messages may come from anybody."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input, and an extra that is not installed, are one readable message and exit status 2,
     never a traceback."""
@@ -71,13 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status is not None:
         return status
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # names each build that it does not find
     try:
         with cost_logged() if options.command in prepared.COMMANDS else nullcontext():
             options.run(options)
     except RelalignError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return 2
     except ModuleNotFoundError as error:
         extra = next((extra for extra, names in EXTRAS.items() if str(error.name).split(".")[0] in names), None)

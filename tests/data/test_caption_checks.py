@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relalign.data.caption_checks import BadCaption, check_captions
+from relalign.data.caption_checks import MOST_LETTERS, BadCaption, check_captions
 from relalign.data.readers.row import Row
 
 
@@ -41,3 +41,13 @@ def test_a_benchmark_keeps_its_duplicates() -> None:
     good, bad = check_captions(rows("a dog", "a dog", ""), keep_duplicates=True)
     assert [row.caption for row in good] == ["a dog", "a dog"]
     assert [caption.reason for caption in bad] == ["empty"]
+
+
+def test_a_caption_of_a_megabyte_is_left_out_with_its_reason() -> None:
+    good, bad = check_captions(rows("a" * MOST_LETTERS, "a " * 500_000))
+    assert ([len(row.caption) for row in good], [item.reason for item in bad]) == ([MOST_LETTERS], ["too long"])
+
+
+def test_control_characters_are_white_space_and_all_other_signs_stay() -> None:
+    hostile = "\x1b[2J<b>\u202edog\x9b\uffff\x07 cat"
+    assert [row.caption for row in check_captions(rows(hostile))[0]] == ["[2J<b>\u202edog cat"]

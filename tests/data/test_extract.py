@@ -1,4 +1,5 @@
 import io
+import random
 import stat
 import tarfile
 import zipfile
@@ -115,6 +116,73 @@ def test_name_standing_twice_is_refused(tmp_path: Path) -> None:
             archive.addfile(tarfile.TarInfo("same.txt"))
     with pytest.raises(RelalignError, match="stands twice"):
         extract(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar"])
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        (["a\x1b[2J.jpg"], "control characters"),
+        (["a\nb.jpg"], "control characters"),
+        (["a" * 300], "too long"),
+        (["a/" * 1500 + "b"], "too long"),
+        (["a", "a/b"], "a part of its path is a file"),
+        (["a/b", "a"], "stands twice"),
+        (["a", "./a"], "stands twice"),
+    ],
+    ids=["escape", "line", "long", "deep", "file as folder", "folder as file", "twice"],
+)
+def test_names_that_no_folder_can_hold_are_refused(
+    tmp_path: Path, name: str, members: list[str], why: str
+) -> None:
+    with pytest.raises(RelalignError, match=f"is refused: .*{why}"):
+        extract(make(tmp_path, name, dict.fromkeys(members, b"x")))
+
+
+def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RelalignError, match="no UTF-8"):
+        extract(make(tmp_path, "a.tar", {"\udcff": b"x"}))
+
+
+def test_a_header_that_would_fill_memory_is_refused(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("long")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 8 << 20
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
+        archive.addfile(entry, io.BytesIO(bytes(entry.size)))
+        archive.addfile(tarfile.TarInfo("short"))
+    with pytest.raises(RelalignError, match="a header of 8,388,608 bytes"):
+        extract(tmp_path / "a.tgz")
+
+
+@pytest.mark.parametrize("fault", ["empty name", "place before the file"])
+def test_a_directory_of_a_zip_that_cannot_be_is_a_readable_error(tmp_path: Path, fault: str) -> None:
+    archive = make(tmp_path, "a.zip", {"b.txt": b"x" * 100})  # atheris found both faults
+    raw = archive.read_bytes()
+    start, end = raw.index(b"PK\x01\x02"), raw.index(b"PK\x05\x06")
+    nameless = raw[:start] + raw[start:end].replace(b"b.txt", b"\0.txt") + raw[end:]
+    archive.write_bytes(nameless if fault == "empty name" else raw[4:])
+    with pytest.raises(RelalignError):
+        extract(archive)
+
+
+@pytest.mark.parametrize("kind", ["w:xz", "w:bz2", zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damage_is_a_readable_error_whatever_the_compression(tmp_path: Path, kind: str | int) -> None:
+    content = random.Random(0).randbytes(30_000)
+    path = tmp_path / ("a.tar" if isinstance(kind, str) else "a.zip")
+    if isinstance(kind, str):
+        with tarfile.open(path, kind) as tar:
+            entry = tarfile.TarInfo("a")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    else:
+        with zipfile.ZipFile(path, "w", kind) as packed:
+            packed.writestr("a", content)
+    raw = bytearray(path.read_bytes())
+    for place in (50, 100, 12_000):
+        raw[place] ^= 255
+    path.write_bytes(raw)
+    with pytest.raises(RelalignError, match="Download it again"):
+        extract(path)
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])

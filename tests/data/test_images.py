@@ -137,3 +137,18 @@ def test_oversized_image_is_refused_from_its_header(tmp_path: Path) -> None:
 def test_floating_point_pixels_are_refused_for_want_of_a_range(tmp_path: Path) -> None:
     assert _reason(save(tmp_path / "a.tiff", Image.new("F", (4, 4)))) == "unreadable"
     assert _reason(save(tmp_path / "b.tiff", Image.new("I", (4, 4), 70_000))) == "unreadable"
+
+
+def test_a_format_whose_reader_starts_another_program_is_not_read(tmp_path: Path) -> None:
+    eps = save(tmp_path / "a.eps", Image.new("RGB", (4, 4)))
+    named_otherwise = tmp_path / "a.jpg"
+    named_otherwise.write_bytes(eps.read_bytes())
+    for path in (eps, named_otherwise):
+        with pytest.raises(BadImageError, match="UnidentifiedImageError"):
+            load_image(path, LIMIT)
+
+
+def test_an_image_that_is_something_else_as_well_is_its_pixels_and_nothing_more(tmp_path: Path) -> None:
+    red = save(tmp_path / "a.png", Image.new("RGB", (4, 4), "red"))
+    red.write_bytes(red.read_bytes() + b"<script>alert(1)</script>PK\x05\x06" + bytes(18))
+    assert colours(red) == [(255, 0, 0)]

@@ -28,7 +28,7 @@ def test_packed_references_equal_the_textbook_table_in_any_order_of_sequences(re
 
 @pytest.mark.parametrize("length", [63, 64, 65, 130])
 def test_captions_around_and_beyond_a_machine_word(length):
-    generator = random.Random(length)  # noqa: S311
+    generator = random.Random(length)
     captions = [" ".join(generator.choices("abc", k=size)) for size in (length, length, 5, 70, 64)]
     owner = np.array([0, 1, 0, 1, 2])
     np.testing.assert_allclose(rouge_l(captions, owner), twin.rouge_l(captions, owner, 3), rtol=1e-6)
@@ -60,7 +60,7 @@ def test_precision_and_recall_are_maximised_over_different_references():
 
 
 def test_blocks_and_a_given_array_do_not_change_the_result(monkeypatch):
-    generator = random.Random(0)  # noqa: S311
+    generator = random.Random(0)
     captions = [" ".join(generator.choices("abcdef", k=6)) for _ in range(30)]
     owner = np.arange(30) % 11
     whole = rouge_l(captions, owner)

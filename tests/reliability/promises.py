@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 
 SRC = "src/relalign"
-FOUND = 64  # mutations whose test was red when all were last made
+FOUND = 71  # mutations whose test was red when they were last made
 INTRODUCTION = """# What relalign promises
 
 Each promise has a test, and each test was seen to fail: `make mutations` breaks the promises one after another
@@ -16,7 +16,7 @@ in a copy of this project and runs the test of each, which must then be red (`te
 ends with an error if a test stays green. `python -m tests.reliability.mutations 6 17` does so for promises 6 and
 17 alone.
 
-At the last run of all, {found} of {all} changes were found. This page is made from
+So far {found} of {all} changes were found; the last ones of promise 22 wait for it. This page is made from
 `tests/reliability/promises.py`; a promise of several parts has a row for each.
 """
 
@@ -637,6 +637,115 @@ PROMISES = (
         f"{SRC}/features/store.py",
         'mmap_mode="r", allow_pickle=False)',
         'mmap_mode="r+", allow_pickle=False)',
+    ),
+    Promise(
+        22,
+        "An archive cannot fill memory with its headers.",
+        "tests/data/test_extract.py::test_a_header_that_would_fill_memory_is_refused",
+        "the size of a header is not looked at",
+        f"{SRC}/data/extract.py",
+        "if header.type in (*_LONG_NAMES, *_ATTRIBUTES) and header.size > _LONGEST_HEADER:",
+        "if header.size < 0:",
+    ),
+    Promise(
+        22,
+        "Names that steer a terminal, or that no folder can hold, are refused in an archive.",
+        "tests/data/test_extract.py::test_names_that_no_folder_can_hold_are_refused",
+        "control characters are allowed in a name",
+        f"{SRC}/data/extract.py",
+        'if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in member.name):',
+        'if "\\0" in member.name:',
+    ),
+    Promise(
+        22,
+        "Damage is one sentence, whatever an archive is compressed with.",
+        "tests/data/test_extract.py::test_damage_is_a_readable_error_whatever_the_compression",
+        "what the xz decoder raises passes through",
+        f"{SRC}/data/extract.py",
+        "    lzma.LZMAError,\n",
+        "",
+    ),
+    Promise(
+        22,
+        "Changed, cut or repeated bytes of any file that is read are rows, pixels or one sentence.",
+        "tests/reliability/test_hostile_bytes.py::test_json_and_yaml_nested_without_end_are_one_sentence",
+        "json that is nested too deeply passes through",
+        f"{SRC}/system/json_text.py",
+        "except RecursionError:",
+        "except KeyError:",
+    ),
+    Promise(
+        22,
+        "A params file of aliases of aliases is refused in no time, and YAML runs no code.",
+        "tests/reliability/test_hostile_bytes.py::test_yaml_that_no_value_can_be_made_of_is_one_sentence",
+        "a date that is none passes through",
+        f"{SRC}/settings/reading.py",
+        "UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)",
+        "UNREADABLE = (yaml.YAMLError, RecursionError)",
+    ),
+    Promise(
+        22,
+        "No image format is read whose reader starts another program.",
+        "tests/data/test_images.py::test_a_format_whose_reader_starts_another_program_is_not_read",
+        "EPS is read",
+        f"{SRC}/data/images.py",
+        '"JPEG2000", "PPM")',
+        '"JPEG2000", "PPM", "EPS")',
+    ),
+    Promise(
+        22,
+        "A caption of a megabyte is left out with its reason.",
+        "tests/data/test_caption_checks.py::test_a_caption_of_a_megabyte_is_left_out_with_its_reason",
+        "captions have no greatest length",
+        f"{SRC}/data/caption_checks.py",
+        "MOST_LETTERS = 10_000",
+        "MOST_LETTERS = 10_000_000",
+    ),
+    Promise(
+        22,
+        "A caption that is a script stays text in the report and its pictures, in a real browser.",
+        "tests/report/test_hostile_captions.py::"
+        "test_a_caption_that_is_a_script_stays_text_in_the_report_and_its_pictures",
+        "the list of captions is not escaped",
+        f"{SRC}/report/page.html.j2",
+        "{{ item.caption }}{{ ' ✓' if item.right }}",
+        "{{ item.caption | safe }}{{ ' ✓' if item.right }}",
+    ),
+    Promise(
+        22,
+        "Messages cannot steer the terminal of whoever reads them.",
+        "tests/system/test_terminal.py::test_a_hostile_name_in_an_error_or_a_warning_steers_no_terminal",
+        "errors are written as they are",
+        f"{SRC}/cli.py",
+        "printable(str(error))",
+        "str(error)",
+    ),
+    Promise(
+        22,
+        "The search page gives up a client that never ends its request.",
+        "tests/serve/test_hostile_clients.py::test_a_client_that_never_ends_its_request_loses_its_connection",
+        "connections are not watched",
+        f"{SRC}/serve/server.py",
+        "http=Impatient,",
+        'http="h11",',
+    ),
+    Promise(
+        22,
+        "An upload that drips in is given up with a sentence.",
+        "tests/serve/test_hostile_clients.py::test_an_upload_that_drips_in_is_given_up_with_a_sentence",
+        "an upload may take as long as it likes",
+        f"{SRC}/serve/uploads.py",
+        "async with asyncio.timeout(self.limits.seconds):",
+        "async with asyncio.timeout(None):",
+    ),
+    Promise(
+        22,
+        "A package with a known hole fails `make audit`; a database out of reach is a warning.",
+        "tests/system/test_audit.py::test_a_known_hole_fails_and_a_database_out_of_reach_only_warns",
+        "every failure of the audit is a warning",
+        "requirements/audit.sh",
+        "if [[ $status -ne 0 ]] && grep",
+        "if [[ $status -ne 0 ]] || grep",
     ),
 )
 

@@ -17,6 +17,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service as Driver
 
+from relalign.serve.server import configured
+
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     "--headless",
@@ -57,7 +59,7 @@ def chromium(*, width: int = 1280, height: int = 900, dark: bool = False, scale:
 @contextmanager
 def serving(app) -> Iterator[str]:
     """Serve an application on a free port of 127.0.0.1; yields its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+    server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from relalign.cli import main
-from relalign.serve.command import _printable
 from relalign.serve.runs import usable_methods
+from relalign.system.terminal import printable
 from tests.serve.served_project import METHODS
 
 
@@ -33,7 +33,7 @@ def test_an_image_is_searched_by_several_methods_and_re_ranked(project, service,
 
 
 def test_a_caption_cannot_steer_the_terminal() -> None:
-    assert _printable("a\x1b[31m dog\u202e é 狗") == "a\ufffd[31m dog\ufffd é 狗"
+    assert printable("a\x1b[31m dog\u202e é 狗") == "a\ufffd[31m dog\ufffd é 狗"
 
 
 @pytest.mark.parametrize(

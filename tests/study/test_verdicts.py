@@ -7,7 +7,7 @@ import pytest
 from relalign.study.claims import ISD, MEAN_NDCG, RERANKED, all_claims, below, verdict
 from relalign.study.contrast import Contrast
 
-R, N, I = "reproduced", "not reproduced", "inconclusive"  # noqa: E741
+R, N, I = "reproduced", "not reproduced", "inconclusive"  # noqa: E741 (columns of letters are read at a glance)
 SURE, UNSURE = 0.04, 0.06
 # (low, difference, high) with a margin of 1, and the verdicts on `higher` and `kept` when p is SURE and UNSURE
 CASES = [

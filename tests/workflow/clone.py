@@ -173,7 +173,7 @@ def _encoders() -> dict[str, Any]:
 
 def _write_data(folder: Path) -> None:
     (folder / "images").mkdir(parents=True)
-    draw = random.Random(0)  # noqa: S311
+    draw = random.Random(0)
     lines = ["image,caption,split"]
     splits = [split for split, number in SPLITS.items() for _ in range(number)]
     for number, split in enumerate(splits):

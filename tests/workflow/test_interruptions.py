@@ -20,7 +20,7 @@ def forget_results(project: Clone) -> None:
 def test_killed_snakemake_goes_on_where_it_was(project: Clone) -> None:
     before = project.contents("results")
     forget_results(project)
-    moment = random.uniform(3, 20)  # noqa: S311
+    moment = random.uniform(3, 20)
     log = project.kill_during("snakemake", "--cores", "all", after=moment)
     finished = [int(done) for done in re.findall(r"^(\d+) of \d+ steps", log, re.M)]
     total = [int(steps) for steps in re.findall(r"^total +(\d+)$", log, re.M)]
@@ -35,7 +35,7 @@ def test_killed_snakemake_goes_on_where_it_was(project: Clone) -> None:
 def test_killed_dvc_leaves_what_snakemake_can_finish(project: Clone) -> None:
     before = project.contents("results")
     forget_results(project)
-    moment = random.uniform(3, 20)  # noqa: S311
+    moment = random.uniform(3, 20)
     project.kill_during("dvc", "repro", after=moment)
     (project.root / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # as docs/pipeline.md says
     project.snakemake()

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 
 from relalign.errors import RelalignError
 
+# Not all that Pillow knows: its reader of EPS starts Ghostscript, and others are hardly ever tried.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
 
@@ -55,7 +57,7 @@ def decode_image(path: Path, max_pixels: int) -> DecodedImage:
     if path.stat().st_size == 0:
         raise BadImageError(path, "empty", "the file has zero bytes")
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
             warnings.simplefilter("ignore")
             width, height = image.size
             if width * height > max_pixels:

@@ -1,6 +1,5 @@
 """What a person's files are: which reader understands a folder or file, and where its images lie."""
 
-import json
 import os
 import tarfile
 import zipfile
@@ -18,6 +17,7 @@ from relalign.data.readers.files import IMAGE_SUFFIXES
 from relalign.data.readers.table import JSON, METADATA, TEXT
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset, Source
+from relalign.system.json_text import parse_json
 
 _LISTED = 5
 
@@ -142,7 +142,7 @@ def _kind(file: Path) -> str | None:
     """The reader of a file of captions; None for a file that is none, such as a README.txt."""
     if file.suffix.lower() == ".json":
         try:
-            content = json.loads(decoded(file))
+            content = parse_json(decoded(file))
         except (ValueError, RelalignError):
             return None
         if isinstance(content, list):

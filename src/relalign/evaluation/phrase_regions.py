@@ -127,7 +127,7 @@ def read_tokeniser(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokeniser = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokeniser = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise RelalignError(f"{folder} has no tokenizer: {error}") from error
     if not tokeniser.is_fast:
@@ -196,8 +196,9 @@ def check_whole_picture(folder: Path) -> None:
         return  # EfficientNet-Lite0, which squeezes
     from transformers import AutoImageProcessor
 
-    load = AutoImageProcessor.from_pretrained
-    processor = load(folder, backend="pil", local_files_only=True)  # type: ignore[no-untyped-call]
+    processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+        folder, backend="pil", local_files_only=True, trust_remote_code=False
+    )
     if getattr(processor, "do_center_crop", False):
         raise RelalignError(
             f"evaluate.phrase_regions: the image encoder in {folder} crops pictures, so its regions are not those "

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
+from relalign.data.images import FORMATS
 from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.retrieval.exported import Exported, exported_as, load_exported, load_parts
@@ -102,6 +103,7 @@ def _image(text: str, row: int) -> Given:
     if "." in text and not is_uri:
         return Path(text)
     try:
-        return Image.open(io.BytesIO(base64.b64decode(text.partition(",")[2] if is_uri else text, validate=True)))
+        content = base64.b64decode(text.partition(",")[2] if is_uri else text, validate=True)
+        return Image.open(io.BytesIO(content), formats=FORMATS)
     except (binascii.Error, UnidentifiedImageError, Image.DecompressionBombError):
         raise RelalignError(f"The image of row {row} is neither a file's path nor an image in base64.") from None

@@ -36,8 +36,8 @@ _EXAMPLES = ["a", "two dogs run on the small red mat"]
 def check_onnx_is_installed() -> None:
     """Raises `RelalignError` that says what to install where a package for ONNX is missing."""
     try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
+        import onnx  # noqa: F401 (whether it is there)
+        import onnxruntime  # noqa: F401 (the same)
     except ImportError as error:
         raise RelalignError(f"ONNX needs {error.name}: pip install 'relalign[onnx]'.") from None
 

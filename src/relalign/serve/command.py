@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relalign.errors import RelalignError
+from relalign.system.terminal import printable
 
 if TYPE_CHECKING:
     from relalign.layout import Layout
@@ -105,14 +106,9 @@ def _printed(answer: "Answer", query: "Query", dataset: str) -> str:
             lines += ["", f"  {title:<8}cosine{'  matching' if found.reranked else ''}"]
             for place, (score, matching, caption, path) in enumerate(rows, 1):
                 logit = f"{'' if matching is None else f'{matching:.2f}':>10}" if found.reranked else ""
-                lines += [f"  {place:>6}  {score:6.3f}{logit}  {path}  {_printable(caption)}"]
+                lines += [f"  {place:>6}  {score:6.3f}{logit}  {path}  {printable(caption)}"]
         lines += [""]
     return "\n".join(lines) + "\n"
-
-
-def _printable(text: str) -> str:
-    """A text without what would steer the terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _serve(options: argparse.Namespace) -> None:

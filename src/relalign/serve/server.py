@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.serve.answers import Query
 from relalign.serve.app import create_app
+from relalign.serve.impatience import Impatient
 from relalign.serve.protection import LOOPBACK
 from relalign.serve.runs import usable_methods
 from relalign.serve.service import Service
@@ -34,16 +36,7 @@ def serve(
         [Query(tuple(chosen), text="warm"), Query(tuple(chosen), image_id=min(service.collection.paths))]
     )
     hosts = None if host in WILDCARDS else LOOPBACK | {f"[{host}]" if ":" in host else host}
-    config = uvicorn.Config(
-        create_app(service, hosts=hosts),
-        log_level="warning",
-        server_header=False,
-        limit_concurrency=256,
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=3,
-        h11_max_incomplete_event_size=16_384,
-        http="h11",
-    )
+    config = configured(create_app(service, hosts=hosts))
     name = "127.0.0.1" if host in WILDCARDS else f"[{host}]" if ":" in host else host
     sys.stdout.write(f"Open http://{name}:{listening.getsockname()[1]} (Ctrl-C ends it)\n")
     if hosts is None or not LOOPBACK & {host}:
@@ -51,6 +44,22 @@ def serve(
     sys.stdout.flush()
     with suppress(KeyboardInterrupt):  # which uvicorn raises again once it has ended well
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """How the application is served: so many connections, and so much patience with each."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        server_header=False,
+        limit_concurrency=256,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=3,
+        h11_max_incomplete_event_size=16_384,
+        http=Impatient,
+        port=0,
+        lifespan="off",
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

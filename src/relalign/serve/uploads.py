@@ -12,7 +12,7 @@ from PIL import Image
 
 from relalign.data.images import BadImageError, load_image
 
-# Not all that Pillow knows: some of its readers start other programs (EPS).
+# Fewer than validation reads: what a browser shows, and TIFF.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 AT_ONCE = 2
 

@@ -1,6 +1,6 @@
 """Reading params.yaml: an unknown key, a wrong type or an impossible value names its path."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from pydantic import ValidationError
 from relalign.errors import RelalignError
 from relalign.settings.params import Params
 
+# What YAML's loader makes of bad bytes, of a date or number that is none, and of a file that is nested too deeply.
+UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
+
 
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML's safe loader, which would otherwise let a later key silently win over an earlier equal one."""
@@ -18,6 +21,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                break  # which the safe loader refuses in its own words
             if key in seen:
                 raise RelalignError(
                     f"{key_node.start_mark.name}: line {key_node.start_mark.line + 1}: '{key}' stands twice."
@@ -34,7 +39,7 @@ def load_params(path: Path) -> Params:
         raise RelalignError(
             f"{path} does not exist. Run from the project's folder, or name it with --params."
         ) from None
-    except yaml.YAMLError as error:
+    except (*UNREADABLE, IsADirectoryError) as error:
         raise RelalignError(f"{path} is not valid YAML: {error}") from None
     return parse_params(raw, origin=str(path))
 

@@ -13,7 +13,7 @@ from relalign.settings.backbone import Backbone
 from relalign.settings.corruption import Corruption
 from relalign.settings.evaluate import Evaluate
 from relalign.settings.methods import Method
-from relalign.settings.reading import explain
+from relalign.settings.reading import UNREADABLE, explain
 from relalign.settings.section import Count, Fraction, Name, NonNegativeCount, Section
 from relalign.settings.training import Training
 
@@ -173,10 +173,10 @@ def load_study(path: Path, params: Params) -> Study:
         study = Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise RelalignError(f"{path} does not exist. Run from the project's folder.") from None
-    except yaml.YAMLError as error:
-        raise RelalignError(f"{path} is not valid YAML: {error}") from None
     except ValidationError as error:
         raise RelalignError("\n".join(f"{path}: {explain(item)}" for item in error.errors())) from None
+    except UNREADABLE as error:
+        raise RelalignError(f"{path} is not valid YAML: {error}") from None
     backbone_of(params, study, where=f"{path}: backbone")
     budget_of(params, study, where=f"{path}: training")
     evaluate_of(params, study, where=f"{path}: evaluate")

@@ -6,6 +6,7 @@ import pytest
 from relalign.data.download import download_dataset
 from relalign.data.readers import reader
 from relalign.data.readers.row import Row
+from relalign.data.splits import given_splits
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset
 from tests.small_datasets import karpathy_entry, write_karpathy
@@ -70,3 +71,15 @@ def test_coco_ids_and_the_place_in_the_file_come_along(tmp_path: Path) -> None:
     plain = karpathy_entry("0.jpg", "test", ["No id"])
     rows = rows_of(tmp_path, [plain, entry], {"0.jpg": b"x", "1.jpg": b"y"})
     assert [row.coco for row in rows] == [None, (391895, 770337, 1), (391895, 771687, 1)]
+
+
+@pytest.mark.parametrize("split", [0, None, ["train"], {}])
+def test_a_split_that_is_no_text_is_a_word_that_is_refused_with_its_place(split: object, tmp_path: Path) -> None:
+    entry = {"filename": "a.jpg", "split": split, "sentences": [{"raw": "a dog"}]}
+    for file, content in (("captions/a.json", json.dumps({"images": [entry]})), ("images/a.jpg", "")):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text(content)
+    url = {"url": "file:given"}
+    dataset = Dataset.model_validate({"reader": "karpathy", "sources": {"images": url, "captions": url}})
+    with pytest.raises(RelalignError, match=r"images\[0\].*: split .* is none of"):
+        given_splits(reader(dataset).rows(tmp_path, dataset))

@@ -9,7 +9,6 @@ X. Chen et al., "Microsoft COCO Captions" (arXiv 1504.00325); D. Gurari et al., 
 People Who Are Blind" (ECCV 2020).
 """
 
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from relalign.data.readers.files import find_captions_file, find_images
 from relalign.data.readers.row import Row, split_in
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset
+from relalign.system.json_text import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def _files(folder: Path, dataset: Dataset) -> list[Path]:
 def _read(file: Path) -> tuple[dict[Any, str], dict[Any, list[tuple[int, object]]]]:
     """Names of the images by id, and of each image the captions that count, with their places in the file."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RelalignError(f"{file}: not a readable json file ({error}). Download it again.") from error
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):

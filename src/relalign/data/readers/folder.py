@@ -5,7 +5,6 @@ that `relalign.data.readers.columns` knows. Folders and shards that are called a
 `val-0003.tar`) give it. Webdataset: <https://github.com/webdataset/webdataset>.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from relalign.data.readers.files import IMAGE_SUFFIXES
 from relalign.data.readers.row import Row, split_in
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset
+from relalign.system.json_text import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def _captions(file: Path, dataset: Dataset) -> list[object]:
     if file.suffix == ".txt":
         return [line for line in decoded(file).splitlines() if line.strip()]
     try:
-        content = json.loads(decoded(file))
+        content = parse_json(decoded(file))
     except ValueError as error:
         raise RelalignError(f"{file}: not a readable json file ({error}). Mend or remove it.") from error
     values = {plain_name(key): value for key, value in content.items()} if isinstance(content, dict) else {}

@@ -8,7 +8,6 @@ MS-COCO's ids (`cocoid`, `sentid`), they come along.
 A. Karpathy, L. Fei-Fei, "Deep Visual-Semantic Alignments for Generating Image Descriptions", CVPR 2015.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from relalign.data.readers.files import find_captions_file, find_images
 from relalign.data.readers.row import CocoIds, Row
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset
+from relalign.system.json_text import parse_json
 
 
 def prepare(folder: Path, dataset: Dataset) -> None:
@@ -37,8 +37,8 @@ def rows(folder: Path, dataset: Dataset) -> Iterator[Row]:
         try:
             name = "/".join(filter(None, [entry.get("filepath"), entry["filename"]]))
             sentences = [sentence["raw"] for sentence in entry["sentences"]]
-            read.append((origin, name, entry["split"], sentences, _coco_ids(entry, number)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            read.append((origin, name, str(entry["split"]), sentences, _coco_ids(entry, number)))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RelalignError(f"{origin} is not as in Karpathy's files: {error!r} is wanted.") from error
     found = find_images((name for _, name, *_ in read), folder, table=file.name).paths
     for origin, name, split, sentences, coco in read:
@@ -55,7 +55,7 @@ def _coco_ids(entry: dict[str, Any], number: int) -> list[CocoIds]:
 
 def _entries(file: Path) -> list[Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RelalignError(f"{file}: not a readable json file ({error}). Download it again.") from error
     entries = content.get("images") if isinstance(content, dict) else None

@@ -8,7 +8,6 @@ An image without a split gets one from its pixels: 70 % train, 10 % val, 20 % te
 and the same for all copies of a picture.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from relalign.data.readers.files import find_captions_file, find_images
 from relalign.data.readers.row import SPLIT_WORDS, Row
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset
+from relalign.system.json_text import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _records(file: Path) -> tuple[list[Any], Sequence[int]]:
     text = decoded(file)
     if file.suffix.lower() == ".json":
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except ValueError as error:
             raise RelalignError(f"{file}: not a readable json file ({error}). Write it anew.") from error
         if not isinstance(content, list):
@@ -131,7 +131,7 @@ def _records(file: Path) -> tuple[list[Any], Sequence[int]]:
     records = []
     for number, line in numbered:
         try:
-            records.append(json.loads(line))
+            records.append(parse_json(line))
         except ValueError as error:
             raise RelalignError(f"{file}: row {number} is not JSON ({error}). Mend or remove the line.") from error
     return records, [number for number, _ in numbered]

@@ -24,8 +24,9 @@ class TransformersImageEncoder:
         model = load_pretrained(folder, device)
         try:
             # Pillow everywhere: the torchvision backend resizes differently and may not be installed.
-            load = AutoImageProcessor.from_pretrained
-            self.processor = load(folder, backend="pil", local_files_only=True)  # type: ignore[no-untyped-call]
+            self.processor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+                folder, backend="pil", local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
             raise RelalignError(
                 f"{folder} has no image preprocessing (preprocessor_config.json): {error}"

@@ -25,7 +25,7 @@ class _Given(nn.Module):
     """Stands for an encoder's embeddings and gives what it was told to."""
 
     class patch_embeddings:  # noqa: N801 (ViT asks for its data type by this name)
-        class projection:  # noqa: N801, D106
+        class projection:  # noqa: N801 (the same)
             weight = torch.zeros(0)
 
     def __init__(self) -> None:

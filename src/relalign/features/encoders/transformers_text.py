@@ -36,7 +36,7 @@ class TransformersTextEncoder:
         self.prefix = prefix
         model = load_pretrained(folder, device)
         try:
-            self.tokeniser = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.tokeniser = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise RelalignError(f"{folder} has no tokenizer: {error}") from error
         config = getattr(model.config, "text_config", model.config)
