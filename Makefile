@@ -46,8 +46,8 @@ search: $(ENVIRONMENT) ## tune all methods anew and keep the record, docs/search
 	snakemake --cores $(CORES) search
 
 test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake, DVC and MLflow runs
-	pytest -n auto -m "not workflow"
-	pytest -n auto -m workflow
+	pytest -n auto -m "not workflow and not long"
+	pytest -n auto -m "workflow and not long"
 
 mutations: $(ENVIRONMENT) ## break each promise of docs/reliability.md in a copy, see its test go red (half an hour)
 	python -m tests.reliability.mutations --jobs 2

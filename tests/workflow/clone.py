@@ -116,6 +116,10 @@ class Clone:
             params[name] = params[name] | value if both else value
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
+    def with_encoders(self, **keys: dict[str, Any]) -> dict[str, Any]:
+        """The tiny encoders with the given keys added to each."""
+        return {name: encoder | keys[name] for name, encoder in _encoders().items()}
+
     def kill_during(self, *command: str, after: float) -> str:
         """Start a command, `kill -9` it and all it started after some seconds; what it had printed."""
         with (self.root / "logs.killed").open("w+") as log:

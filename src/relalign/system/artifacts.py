@@ -107,13 +107,18 @@ def publish(
     """Yield an empty folder to fill; on success it becomes `folder`, on any error nothing of it remains.
 
     `parameters` is any JSON value; `inputs` names the files or published folders the work has read. An older
-    `folder` is replaced only once the new one is complete.
+    `folder` is replaced only once the new one is complete. What a killed process had begun of it is removed; so
+    only one process may be making `folder`.
 
     >>> with publish(Path("results/x"), made_by="example") as draft:  # doctest: +SKIP
     ...     (draft / "answer.txt").write_text("42")
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    begun = f".{folder.name}.draft-"
+    for abandoned in folder.parent.iterdir():
+        if abandoned.name.startswith(begun):
+            shutil.rmtree(abandoned, ignore_errors=True)
+    draft = Path(tempfile.mkdtemp(prefix=begun, dir=folder.parent))
     try:
         draft.chmod(0o755)
         yield draft

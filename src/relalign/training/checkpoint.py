@@ -42,6 +42,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, key: str) -> None:
 def load_checkpoint(folder: Path, *, key: str) -> Checkpoint | None:
     """The folder's checkpoint, or None if there is none or it belongs to other work (another key)."""
     path = folder / FILE
+    for abandoned in folder.glob(f".{FILE}.*"):  # as large as the checkpoint itself
+        abandoned.unlink()
     if not path.is_file():
         return None
     with safe_open(path, framework="pt") as stream:

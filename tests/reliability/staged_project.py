@@ -1,0 +1,199 @@
+"""A tiny project whose stages run in forked processes: nothing is imported anew, so that a kill hits the work."""
+
+import hashlib
+import importlib
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from relalign.cli import main
+from tests.workflow.clone import Clone
+
+METHODS = ("cca", "contrastive")
+CUT = {"tiny-vit": {"train_from": "layer.1"}, "tiny-bert": {"train_from": "layer.2"}}
+SECONDS = 120
+IMPORTED_BY_STAGES = (
+    "PIL.PngImagePlugin",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.figure",
+    "mlflow.tracking",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "relalign.commands.tracked",
+    "relalign.comparison.stage",
+    "relalign.data.readers.table",
+    "relalign.data.validation",
+    "relalign.evaluation.stage",
+    "relalign.features.encoders.transformers_image",
+    "relalign.features.encoders.transformers_text",
+    "relalign.orchestration.method_identity",
+    "relalign.report.command",
+    "relalign.serve.command",
+    "relalign.study.command",
+    "relalign.training.runs",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.vit.modeling_vit",
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as one calls it, what it makes, and what it keeps beside that to go on with."""
+
+    arguments: tuple[str, ...]
+    outputs: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+
+
+def _run(stage: str, method: str, *outputs: str, kept: Sequence[str] = ()) -> Stage:
+    made = tuple(f"results/tiny/{method}/seed0/{output}" for output in outputs)
+    return Stage((stage, "--method", method, "--seed", "0"), made, tuple(kept))
+
+
+def _encoder(stage: str, name: str, folder: str, kept: Sequence[str] = ()) -> Stage:
+    return Stage((stage, "--encoder", name), (f"{folder}/{name}",), tuple(kept))
+
+
+FEATURES = "data/features/tiny"
+EVALUATED = ("evaluation", "metrics.json", "summary.json")
+RESULTS = ("comparison.csv", "training.csv", "recall.csv")
+REPORT = ("report.html", "comparison.svg", "examples.svg")
+STAGES = {
+    "params": Stage(("params",), ("results/tiny/params.json",)),
+    "download": Stage(("download",), ("data/raw/tiny",), ("data/.downloads",)),
+    "download-encoder image": _encoder("download-encoder", "tiny-vit", "data/encoders"),
+    "download-encoder": _encoder("download-encoder", "tiny-bert", "data/encoders"),
+    "validate": Stage(("validate",), ("data/pairs/tiny",)),
+    "relevance": Stage(("relevance",), ("data/relevance/tiny",)),
+    "features image": _encoder("features", "tiny-vit", FEATURES, [f"{FEATURES}/.tiny-vit.work"]),
+    "features text": _encoder("features", "tiny-bert", FEATURES, [f"{FEATURES}/.tiny-bert.work"]),
+    "method cca": Stage(("method", "--method", "cca"), ("results/tiny/cca/method.json",)),
+    "method": Stage(("method", "--method", "contrastive"), ("results/tiny/contrastive/method.json",)),
+    "train cca": _run("train", "cca", "model"),
+    "train": _run("train", "contrastive", "model", kept=["results/tiny/contrastive/.seed0.checkpoint"]),
+    "export cca": _run("export", "cca", "embeddings"),
+    "export": _run("export", "contrastive", "embeddings"),
+    "evaluate cca": _run("evaluate", "cca", *EVALUATED),
+    "evaluate": _run("evaluate", "contrastive", *EVALUATED),
+    "compare": Stage(("compare",), tuple(f"results/tiny/{name}" for name in RESULTS)),
+    "report": Stage(("report",), tuple(f"results/tiny/{name}" for name in REPORT)),
+}
+
+
+@dataclass
+class StagedProject:
+    """A clone with tiny data, in which `run` makes the outputs of a stage."""
+
+    clone: Clone
+    said: str = field(default="", init=False)
+
+    @classmethod
+    def make(cls, root: Path, *, cut: bool = False, tracked: bool = False) -> "StagedProject":
+        """Everything made once; `cut` for encoders that train."""
+        preload()
+        clone = Clone.of_working_tree(root)
+        params = {"methods": list(METHODS), "seeds": [0], "tracking": {"enabled": tracked}}
+        clone.edit_params(**params, training={"epochs": 6})
+        if cut:
+            clone.edit_params(encoder=clone.with_encoders(**CUT))
+        clone.commit("what the tests change")
+        project = cls(clone)
+        for stage in STAGES:
+            project.run(stage)
+        return project
+
+    @property
+    def root(self) -> Path:
+        """The project folder."""
+        return self.clone.root
+
+    def copy(self, root: Path) -> "StagedProject":
+        """The same elsewhere."""
+        return StagedProject(self.clone.copy(root))
+
+    def run(self, stage: str, before: Callable[[], Any] = lambda: None, *, code: int | None = 0) -> str:
+        """Run a stage to its end; what it said. `before` is called in its process, which must end with `code`."""
+        process = self.start(lambda: (before(), main(self.arguments(stage)))[1])
+        process.join(SECONDS)
+        said = self.log.read_text(encoding="utf-8", errors="replace")
+        assert code is None or process.exitcode == code, f"{stage} ended with {process.exitcode}:\n{said[-5000:]}"
+        return said
+
+    def arguments(self, stage: str) -> list[str]:
+        """What stands on the command line."""
+        name, *more = STAGES[stage].arguments
+        return ["stage", name, "--params", str(self.root / "params.yaml"), *more]
+
+    def start(self, work: Callable[[], int]) -> BaseProcess:
+        """Do some work in a process of its own."""
+        process = multiprocessing.get_context("fork").Process(target=_work, args=(work, self.root, self.log))
+        process.start()
+        return process
+
+    def kill(self, work: Callable[[], int], after: float) -> bool:
+        """Start some work and `kill -9` it after some seconds; whether it was still at work."""
+        process = self.start(work)
+        time.sleep(after)
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        return process.exitcode == -signal.SIGKILL
+
+    def remove(self, stage: str) -> None:
+        """Take away what a stage made and what it would go on with."""
+        for name in (*STAGES[stage].outputs, *STAGES[stage].kept):
+            path = self.root / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def contents(self, *places: str) -> dict[str, str]:
+        """sha256 of every file in some places of the project, hidden ones included, by path."""
+        paths = (path for place in places for path in (self.root / place, *(self.root / place).rglob("*")))
+        return {
+            path.relative_to(self.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in paths
+            if path.is_file()
+        }
+
+    def left_behind(self) -> list[str]:
+        """Drafts of folders that nobody is at work on."""
+        found = (path for place in ("data", "results") for path in (self.root / place).rglob(".*") if path.is_dir())
+        usual = (".receipts", ".work", ".downloads")
+        return sorted(path.relative_to(self.root).as_posix() for path in found if not path.name.endswith(usual))
+
+    @property
+    def log(self) -> Path:
+        """What the last process said."""
+        return self.root.parent / f"{self.root.name}.log"
+
+
+def preload() -> None:
+    """Import what stages import when they run, so that their processes have it already."""
+    for name in IMPORTED_BY_STAGES:
+        importlib.import_module(name)
+
+
+def _work(work: Callable[[], int], root: Path, log: Path) -> None:
+    os.chdir(root)
+    with log.open("w", encoding="utf-8") as stream:
+        for descriptor in (1, 2):
+            os.dup2(stream.fileno(), descriptor)
+    sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1) for descriptor in (1, 2))
+    os._exit(_ended(work))
+
+
+def _ended(work: Callable[[], int]) -> int:
+    logging.getLogger().handlers.clear()
+    try:
+        return work()
+    except BaseException:
+        traceback.print_exc()
+        return 1
