@@ -47,7 +47,7 @@ def relevance_of_split(layout: Layout, split: str) -> Relevance:
 
 def load_relevance(folder: Path) -> Relevance:
     """A published relevance folder; a matrix out of step with its ids is an error."""
-    read_manifest(folder)
+    read_manifest(folder, verify=True)
     caption_ids = np.load(folder / "caption_ids.npy", allow_pickle=False)
     image_ids = np.load(folder / "image_ids.npy", allow_pickle=False)
     matrix = np.load(folder / "relevance.npy", mmap_mode="r", allow_pickle=False)

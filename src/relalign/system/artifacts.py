@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from relalign import __version__
@@ -134,11 +135,18 @@ def publish(
 
 
 def read_manifest(
-    folder: Path, *, verify: bool = False, way_out: str = "run the pipeline again"
+    folder: Path,
+    *,
+    verify: bool = False,
+    made_from: Mapping[str, Path] = MappingProxyType({}),
+    way_out: str = "run the pipeline again",
 ) -> dict[str, Any]:
-    """The manifest of a published folder; `verify` also checks every file's size and hash.
+    """The manifest of a published folder; `verify` also checks every file's hash.
 
-    Raises `RelalignError` naming the folder or file that is missing, truncated or altered; "delete it and
+    `made_from` are inputs by their names in the manifest, as far as it names them and they are there: a folder that
+    was made from others, such as one that was swapped with another dataset's, is refused.
+
+    Raises `RelalignError` naming the folder or file that is missing, truncated, altered or swapped; "delete it and
     `way_out`" is what it advises.
     """
     path = folder / MANIFEST
@@ -147,7 +155,7 @@ def read_manifest(
         raise RelalignError(f"{folder} is incomplete: it has no {MANIFEST}. {advice}")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
-        outputs = manifest["outputs"].items()
+        outputs, _ = manifest["outputs"].items(), manifest["inputs"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RelalignError(f"{path} is damaged. {advice}") from None
     for name, expected in outputs:
@@ -156,4 +164,7 @@ def read_manifest(
             raise RelalignError(f"{file} is missing or truncated. {advice}")
         if verify and sha256_file(file) != expected["sha256"]:
             raise RelalignError(f"{file} differs from its manifest. {advice}")
+    for name, source in made_from.items():
+        if name in manifest["inputs"] and source.exists() and manifest["inputs"][name] != digest(source):
+            raise RelalignError(f"{folder} was not made from {source} as it is now. {advice}")
     return manifest
