@@ -126,9 +126,16 @@ class StagedProject:
         """The same elsewhere."""
         return StagedProject(self.clone.copy(root))
 
-    def run(self, stage: str, before: Callable[[], Any] = lambda: None, *, code: int | None = 0) -> str:
+    def run(
+        self,
+        stage: str,
+        before: Callable[[], Any] = lambda: None,
+        *,
+        code: int | None = 0,
+        dataset: str = "tiny",
+    ) -> str:
         """Run a stage to its end; what it said. `before` is called in its process, which must end with `code`."""
-        process = self.start(lambda: (before(), main(self.arguments(stage)))[1])
+        process = self.start(lambda: (before(), main([*self.arguments(stage), "--dataset", dataset]))[1])
         process.join(SECONDS)
         said = self.log.read_text(encoding="utf-8", errors="replace")
         assert code is None or process.exitcode == code, f"{stage} ended with {process.exitcode}:\n{said[-5000:]}"

@@ -116,7 +116,8 @@ def model_inputs(params: Params, layout: Layout) -> dict[str, Path]:
         if params.encoder[name].train_from is not None
         or (side == "text" and params.backbone.fusion_start == "text_encoder")
     }
-    for folder in (layout.pairs, *trained.values()):
+    read_manifest(layout.pairs, verify=True, made_from={"raw": layout.raw})
+    for folder in trained.values():
         read_manifest(folder, verify=True)
     features = {f"{side}_features": layout.features(name) for side, name in params.encoders}
     for (_, name), folder in zip(params.encoders, features.values(), strict=True):
