@@ -17,7 +17,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+import tqdm.auto
+import tqdm.std
 
 from relalign.cli import main
 from tests.workflow.clone import Clone
@@ -204,8 +205,9 @@ def _work(work: Callable[[], int], root: Path, log: Path) -> None:
 
 def _ended(work: Callable[[], int]) -> int:
     logging.getLogger().handlers.clear()
-    # Its own is a semaphore that all forks share: one that is killed with it in its hands would stop all others.
-    tqdm.set_lock(threading.RLock())
+    # Their own are semaphores that all forks share: one that is killed with it in its hands would stop all others.
+    for bar in (tqdm.std.tqdm, tqdm.auto.tqdm):
+        bar.set_lock(threading.RLock())
     try:
         return work()
     except BaseException:
