@@ -137,9 +137,9 @@ class StagedProject:
     ) -> str:
         """Run a stage to its end; what it said. `before` is called in its process, which must end with `code`."""
         process = self.start(lambda: (before(), main([*self.arguments(stage), "--dataset", dataset]))[1])
-        process.join(SECONDS)
+        exit_code = self.wait(process)
         said = self.log.read_text(encoding="utf-8", errors="replace")
-        assert code is None or process.exitcode == code, f"{stage} ended with {process.exitcode}:\n{said[-5000:]}"
+        assert code in (None, exit_code), f"{stage} ended with {exit_code}:\n{said[-5000:]}"
         return said
 
     def arguments(self, stage: str) -> list[str]:
@@ -152,6 +152,13 @@ class StagedProject:
         process = multiprocessing.get_context("fork").Process(target=_work, args=(work, self.root, self.log))
         process.start()
         return process
+
+    def wait(self, process: BaseProcess) -> int | None:
+        """How a process ends; None if it has to be stopped, as nothing here takes so long."""
+        process.join(SECONDS)
+        exit_code = process.exitcode
+        process.kill()
+        return exit_code
 
     def kill(self, work: Callable[[], int], after: float) -> bool:
         """Start some work and `kill -9` it after some seconds; whether it was still at work."""

@@ -4,12 +4,16 @@ Three kills a stage in CI, fifty in the long tier. The moments are random and th
 """
 
 import random
+import shutil
+import sqlite3
 import time
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from relalign.cli import main
+from relalign.orchestration.dvc_records import changed
 from tests.reliability.staged_project import STAGES, StagedProject
 
 KILLS = pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
@@ -53,3 +57,78 @@ def kill_and_run_again(project: StagedProject, stage: str, kills: int) -> None:
         assert project.contents(*STAGES[stage].outputs) == expected, f"killed after {moments} s"
         assert project.left_behind() == [], f"killed after {moments} s"
     assert hits, "all kills came too late to test anything"
+
+
+@KILLS
+def test_a_training_killed_while_it_is_tracked_leaves_one_finished_run_with_every_epoch_once(
+    frozen: StagedProject, tmp_path: Path, kills: int
+) -> None:
+    project = frozen.copy(tmp_path / "project")
+    project.clone.edit_params(tracking={"enabled": True})
+    expected = project.contents(*STAGES["train"].outputs)
+    began = time.monotonic()
+    project.run("train")
+    seconds = time.monotonic() - began
+    whole = runs_of(project)
+    draw, number, hits = random.Random("tracked"), 0, 0
+    while number < kills:
+        project.remove("train")
+        if draw.random() < 0.5:  # the store too is made while the kills come
+            for file in project.root.glob("mlflow.db*"):
+                file.unlink()
+        for _ in range(min(3, kills - number)):
+            moment = draw.uniform(0, 0.9) * seconds
+            hits += project.kill(lambda: main(project.arguments("train")), moment)
+            number += 1
+        said = project.run("train")
+        assert "tracking stopped" not in said, said
+        assert project.contents(*STAGES["train"].outputs) == expected
+        assert runs_of(project)[-1] == whole[-1]
+        assert {status for status, _ in runs_of(project)} == {"FINISHED"}
+    assert hits, "all kills came too late to test anything"
+
+
+def runs_of(project: StagedProject) -> list[tuple[str, list[tuple[str, int, float]]]]:
+    """Status and history of every training's run, in the order in which they began."""
+    with sqlite3.connect(project.root / "mlflow.db") as store:
+        runs = store.execute(
+            "select run_uuid, status from runs where run_uuid in (select run_uuid from tags where key = 'method')"
+            " order by start_time"
+        ).fetchall()
+        history = "select key, step, value from metrics where run_uuid = ? order by key, step"
+        return [(status, store.execute(history, (run,)).fetchall()) for run, status in runs]
+
+
+@KILLS
+def test_a_commit_to_dvc_that_is_killed_and_run_again_leaves_the_lock_and_the_cache_of_one_that_was_not(
+    frozen: StagedProject, tmp_path: Path, kills: int
+) -> None:
+    project = frozen.copy(tmp_path / "project")
+    names = stage_names(project)
+    places = ("dvc.lock", ".dvc/cache/files", "results", "data/features", "data/pairs")
+    began = time.monotonic()
+    assert project.wait(project.start(lambda: commit_all(names))) == 0
+    seconds = time.monotonic() - began
+    expected = project.contents(*places)
+    assert expected["dvc.lock"]
+    draw, number, hits = random.Random("commit"), 0, 0
+    while number < kills:
+        (project.root / "dvc.lock").unlink(missing_ok=True)
+        shutil.rmtree(project.root / ".dvc/cache")
+        for _ in range(min(3, kills - number)):
+            hits += project.kill(lambda: commit_all(names), draw.uniform(0, 0.9) * seconds)
+            number += 1
+        assert project.wait(project.start(lambda: commit_all(names))) == 0, project.log.read_text()
+        assert project.contents(*places) == expected
+    assert hits, "all kills came too late to test anything"
+
+
+def stage_names(project: StagedProject) -> list[str]:
+    """Those of all stages of dvc.yaml."""
+    return [stage.name for stage in Repo(project.root).index.stages]
+
+
+def commit_all(names: list[str]) -> int:
+    """What Snakemake does at its end (relalign.orchestration.dvc_sync), in the working folder."""
+    changed(names, commit=True)
+    return 0
