@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from relalign import __version__
 from relalign.errors import RelalignError
+from relalign.system.disk import refusal
 
 Command = Callable[[argparse.Namespace], None]
 EXTRAS = {
@@ -54,8 +55,8 @@ def _print_reference(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; bad input, and an extra that is not installed, are one readable message and exit status 2,
-    never a traceback."""
+    """Run one command; bad input, what the machine refuses, and an extra that is not installed are one readable
+    message and exit status 2, never a traceback."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # names each build that it does not find
@@ -69,6 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if extra is None:
             raise
         sys.stderr.write(f"error: {error.name} is not installed: pip install 'relalign[{extra}]'.\n")
+        return 2
+    except Exception as error:
+        if (sentence := refusal(error)) is None:
+            raise
+        sys.stderr.write(f"error: {sentence}\n")
         return 2
     return 0
 

@@ -27,12 +27,15 @@ METHODS = ("cca", "contrastive")
 CUT = {"tiny-vit": {"train_from": "layer.1"}, "tiny-bert": {"train_from": "layer.2"}}
 SECONDS = 120
 IMPORTED_BY_STAGES = (
+    "email.policy",
+    "importlib_metadata._adapters",
     "PIL.PngImagePlugin",
     "matplotlib.backends.backend_svg",
     "matplotlib.figure",
     "mlflow.tracking",
     "pyarrow.dataset",
     "pyarrow.parquet",
+    "relalign.commands.options",
     "relalign.commands.tracked",
     "relalign.comparison.stage",
     "relalign.data.readers.table",
@@ -100,7 +103,7 @@ class StagedProject:
     """A clone with tiny data, in which `run` makes the outputs of a stage."""
 
     clone: Clone
-    said: str = field(default="", init=False)
+    log: int = field(default=-1, init=False)
 
     @classmethod
     def make(cls, root: Path, *, cut: bool = False, tracked: bool = False) -> "StagedProject":
@@ -138,7 +141,7 @@ class StagedProject:
         """Run a stage to its end; what it said. `before` is called in its process, which must end with `code`."""
         process = self.start(lambda: (before(), main([*self.arguments(stage), "--dataset", dataset]))[1])
         exit_code = self.wait(process)
-        said = self.log.read_text(encoding="utf-8", errors="replace")
+        said = self.said()
         assert code in (None, exit_code), f"{stage} ended with {exit_code}:\n{said[-5000:]}"
         return said
 
@@ -148,10 +151,17 @@ class StagedProject:
         return ["stage", name, "--params", str(self.root / "params.yaml"), *more]
 
     def start(self, work: Callable[[], int]) -> BaseProcess:
-        """Do some work in a process of its own."""
+        """Do some work in a process of its own; what it says is kept in memory, as no disk may be writable."""
+        if self.log >= 0:
+            os.close(self.log)
+        self.log = os.memfd_create("log")
         process = multiprocessing.get_context("fork").Process(target=_work, args=(work, self.root, self.log))
         process.start()
         return process
+
+    def said(self) -> str:
+        """What the last process said."""
+        return os.pread(self.log, 1 << 24, 0).decode(errors="replace")
 
     def wait(self, process: BaseProcess) -> int | None:
         """How a process ends; None if it has to be stopped, as nothing here takes so long."""
@@ -189,11 +199,6 @@ class StagedProject:
         usual = (".receipts", ".work", ".downloads")
         return sorted(path.relative_to(self.root).as_posix() for path in found if not path.name.endswith(usual))
 
-    @property
-    def log(self) -> Path:
-        """What the last process said."""
-        return self.root.parent / f"{self.root.name}.log"
-
 
 def preload() -> None:
     """Import what stages import when they run, so that their processes have it already."""
@@ -201,11 +206,10 @@ def preload() -> None:
         importlib.import_module(name)
 
 
-def _work(work: Callable[[], int], root: Path, log: Path) -> None:
+def _work(work: Callable[[], int], root: Path, log: int) -> None:
     os.chdir(root)
-    with log.open("w", encoding="utf-8") as stream:
-        for descriptor in (1, 2):
-            os.dup2(stream.fileno(), descriptor)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
     sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1) for descriptor in (1, 2))
     os._exit(_ended(work))
 

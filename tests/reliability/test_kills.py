@@ -118,7 +118,7 @@ def test_a_commit_to_dvc_that_is_killed_and_run_again_leaves_the_lock_and_the_ca
         for _ in range(min(3, kills - number)):
             hits += project.kill(lambda: commit_all(names), draw.uniform(0, 0.9) * seconds)
             number += 1
-        assert project.wait(project.start(lambda: commit_all(names))) == 0, project.log.read_text()
+        assert project.wait(project.start(lambda: commit_all(names))) == 0, project.said()
         assert project.contents(*places) == expected
     assert hits, "all kills came too late to test anything"
 
