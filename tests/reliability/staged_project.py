@@ -110,7 +110,11 @@ class StagedProject:
         """Everything made once; with encoders that train (`cut`) what one run needs alone."""
         preload()
         clone = Clone.of_working_tree(root)
-        params = {"methods": ["contrastive"] if cut else list(METHODS), "seeds": [0], "tracking": {"enabled": tracked}}
+        params = {
+            "methods": ["contrastive"] if cut else list(METHODS),
+            "seeds": [0],
+            "tracking": {"enabled": tracked},
+        }
         clone.edit_params(**params, training={"epochs": 6})
         if cut:
             clone.edit_params(encoder=clone.with_encoders(**CUT))
@@ -195,7 +199,9 @@ class StagedProject:
 
     def left_behind(self) -> list[str]:
         """Drafts of folders that nobody is at work on."""
-        found = (path for place in ("data", "results") for path in (self.root / place).rglob(".*") if path.is_dir())
+        found = (
+            path for place in ("data", "results") for path in (self.root / place).rglob(".*") if path.is_dir()
+        )
         usual = (".receipts", ".work", ".downloads")
         return sorted(path.relative_to(self.root).as_posix() for path in found if not path.name.endswith(usual))
 

@@ -3,8 +3,10 @@
 Three kills a stage in CI, fifty in the long tier. The moments are random and the same each time.
 """
 
+import os
 import random
 import shutil
+import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -17,7 +19,16 @@ from relalign.orchestration.dvc_records import changed
 from tests.reliability.staged_project import STAGES, StagedProject
 
 KILLS = pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
-KILLED = ("download", "download-encoder", "validate", "relevance", "features image", "features text", "train", "export")
+KILLED = (
+    "download",
+    "download-encoder",
+    "validate",
+    "relevance",
+    "features image",
+    "features text",
+    "train",
+    "export",
+)
 KILLED += ("evaluate", "compare", "report")
 OF_ENCODERS_THAT_TRAIN = ("features image", "features text", "train", "export", "evaluate")
 
@@ -121,6 +132,34 @@ def test_a_commit_to_dvc_that_is_killed_and_run_again_leaves_the_lock_and_the_ca
         assert project.wait(project.start(lambda: commit_all(names))) == 0, project.said()
         assert project.contents(*places) == expected
     assert hits, "all kills came too late to test anything"
+
+
+def test_a_commit_to_dvc_that_is_killed_while_it_writes_leaves_the_old_lock(project: StagedProject) -> None:
+    names = stage_names(project)
+    assert project.wait(project.start(lambda: commit_all(names[:3]))) == 0
+    before = project.contents("dvc.lock")
+    killed = project.start(lambda: (killed_when_it_would(Path, "replace"), commit_all(names))[1])
+    assert project.wait(killed) == -signal.SIGKILL, "it never puts a whole file in the place of the old one"
+    assert project.contents("dvc.lock") == before
+    (project.root / ".dvc/tmp/rwlock").write_text("")  # as a kill leaves it while DVC notes who is at work
+    assert project.wait(project.start(lambda: commit_all(names))) == 0, project.said()
+    assert project.contents("dvc.lock") != before
+
+
+def test_a_tracking_store_whose_making_was_killed_is_made_again(project: StagedProject) -> None:
+    project.clone.edit_params(tracking={"enabled": True})
+    project.remove("train")
+    killed = project.start(lambda: (killed_when_it_would(Path, "rename"), main(project.arguments("train")))[1])
+    assert project.wait(killed) == -signal.SIGKILL, "it makes the store under its own name"
+    assert not (project.root / "mlflow.db").exists()
+    project.remove("train")
+    assert "tracking stopped" not in project.run("train")
+    assert [status for status, _ in runs_of(project)] == ["FINISHED"]
+
+
+def killed_when_it_would(owner: type, name: str) -> None:
+    """Make this process `kill -9` itself in place of calling that."""
+    setattr(owner, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 
 
 def stage_names(project: StagedProject) -> list[str]:

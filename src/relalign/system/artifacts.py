@@ -143,8 +143,8 @@ def read_manifest(
 ) -> dict[str, Any]:
     """The manifest of a published folder; `verify` also checks every file's hash.
 
-    `made_from` are inputs by their names in the manifest, as far as it names them and they are there: a folder that
-    was made from others, such as one that was swapped with another dataset's, is refused.
+    `made_from` are inputs by their names in the manifest, as far as it names them and they are there: a folder
+    that was made from others, such as one that was swapped with another dataset's, is refused.
 
     Raises `RelalignError` naming the folder or file that is missing, truncated, altered or swapped; "delete it and
     `way_out`" is what it advises.

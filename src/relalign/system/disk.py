@@ -37,11 +37,13 @@ def refusal(error: Exception) -> str | None:
         return None
     if error.errno in _REFUSED:
         return (
-            f"This user has no permission ({error.strerror}): {error.filename}. Change its mode or owner, or run as "
-            "its owner."
+            f"This user has no permission ({error.strerror}): {error.filename}. Change its mode or owner, or run "
+            "as its owner."
         )
     if error.errno in _TOO_MANY_FILES:
-        return f"Too many files are open at once ({error.filename}). Allow more with `ulimit -n 4096` and run again."
+        return (
+            f"Too many files are open at once ({error.filename}). Allow more with `ulimit -n 4096` and run again."
+        )
     return None
 
 

@@ -76,7 +76,7 @@ def _sha256(tensors: Mapping[str, Tensor], values: str) -> str:
     found = hashlib.sha256(values.encode())
     for name in sorted(tensors):
         found.update(name.encode())
-        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 

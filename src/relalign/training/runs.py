@@ -180,15 +180,14 @@ def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         write_index(draft / "text.faiss", embeddings.text, embeddings.text_ids)
 
 
-def check_model(
-    params: Params, layout: Layout, inputs: Mapping[str, Path], *, method: str, seed: int
-) -> None:
-    """Raise `RelalignError` if a run's model is of another method or seed, or was made from other `model_inputs`."""
+def check_model(params: Params, layout: Layout, inputs: Mapping[str, Path], *, method: str, seed: int) -> None:
+    """Raise `RelalignError` if a run's model is of another method or seed, or was made from other `inputs`."""
     folder = layout.run(method, seed) / "model"
     made = read_manifest(folder, made_from=inputs)["parameters"]
     if (made["method"], made["seed"]) != (params.settings_of(method).model_dump(mode="json"), seed):
         raise RelalignError(
-            f"{folder} is a model of other settings or of another seed. Delete {folder} and run the pipeline again."
+            f"{folder} is a model of other settings or of another seed. Delete {folder} and run the pipeline "
+            "again."
         )
 
 
