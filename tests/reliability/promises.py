@@ -594,8 +594,8 @@ PROMISES = (
         "test_a_run_needs_no_network_no_gpu_no_plain_path_and_no_temporary_folder_beside_it",
         "results are prepared in the temporary folder",
         f"{SRC}/system/artifacts.py",
-        'tempfile.mkdtemp(prefix=begun, dir=folder.parent)',
-        'tempfile.mkdtemp(prefix=begun)',
+        "tempfile.mkdtemp(prefix=begun, dir=folder.parent)",
+        "tempfile.mkdtemp(prefix=begun)",
     ),
     Promise(
         21,
