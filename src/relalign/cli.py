@@ -10,6 +10,7 @@ from relalign import __version__
 from relalign.errors import RelalignError
 from relalign.orchestration import prepared
 from relalign.system.cost import cost_logged
+from relalign.system.disk import refusal
 from relalign.system.terminal import printable
 
 Command = Callable[[argparse.Namespace], None]
@@ -72,8 +73,8 @@ class _Printable(logging.Formatter):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; bad input, and an extra that is not installed, are one readable message and exit status 2,
-    never a traceback."""
+    """Run one command; bad input, what the machine refuses, and an extra that is not installed are one readable
+    message and exit status 2, never a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     status = prepared.delegate(arguments)
     if status is not None:
@@ -94,6 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if extra is None:
             raise
         sys.stderr.write(f"error: {error.name} is not installed: pip install 'relalign[{extra}]'.\n")
+        return 2
+    except Exception as error:
+        if (sentence := refusal(error)) is None:
+            raise
+        sys.stderr.write(f"error: {printable(sentence)}\n")
         return 2
     return 0
 

@@ -107,14 +107,21 @@ class Clone:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", message)
 
+    def params(self) -> dict[str, Any]:
+        """What params.yaml holds."""
+        return yaml.safe_load((self.root / "params.yaml").read_text())
+
     def edit_params(self, **sections: Any) -> None:
         """Replace the given keys of params.yaml's sections."""
-        path = self.root / "params.yaml"
-        params = yaml.safe_load(path.read_text())
+        path, params = self.root / "params.yaml", self.params()
         for name, value in sections.items():
             both = isinstance(value, dict) and isinstance(params.get(name), dict)
             params[name] = params[name] | value if both else value
         path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def with_encoders(self, **keys: dict[str, Any]) -> dict[str, Any]:
+        """The tiny encoders with the given keys added to each."""
+        return {name: encoder | keys[name] for name, encoder in _encoders().items()}
 
     def kill_during(self, *command: str, after: float) -> str:
         """Start a command, `kill -9` it and all it started after some seconds; what it had printed."""

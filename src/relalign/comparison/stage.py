@@ -19,6 +19,7 @@ from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.metrics.resampling import draw_weights, percentile_interval
 from relalign.metrics.significance import holm, sign_flip_test
+from relalign.orchestration.receipts import check_receipt
 from relalign.settings import Params
 from relalign.settings.evaluate import Evaluate
 from relalign.system.artifacts import write_atomic
@@ -60,6 +61,9 @@ def compare(params: Params, layout: Layout) -> None:
 
     `training.csv` and `recall.csv` beside it are for `dvc plots`.
     """
+    for method in params.methods:
+        for seed in params.seeds:
+            check_receipt(layout, method=method, seed=seed)
     systems = {method: [read_run(layout.run(method, seed)) for seed in params.seeds] for method in params.methods}
     comparison = compare_systems(systems, baseline=params.report.baseline, settings=params.evaluate)
     write_comparison(comparison, layout.results / "comparison.csv")

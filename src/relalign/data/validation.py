@@ -48,7 +48,7 @@ def validate_dataset(dataset: Dataset, raw: Path, pairs: Path, settings: Validat
     Raises `RelalignError` as the policies ask, if `raw` is incomplete, or if a split is left with fewer than two
     images.
     """
-    read_manifest(raw)
+    read_manifest(raw, verify=True)
     rows = list(reader(dataset).rows(raw, dataset))
     splits = given_splits(rows)
     checked = check_images(raw, sorted(splits), settings.max_pixels)

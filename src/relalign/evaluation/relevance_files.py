@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from relalign.data.pairs import read_pairs
@@ -13,6 +12,7 @@ from relalign.errors import RelalignError
 from relalign.layout import Layout
 from relalign.metrics.relevance import rouge_l
 from relalign.system.artifacts import publish, read_manifest
+from relalign.system.disk import allocate
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ def make_relevance(layout: Layout) -> None:
     image_ids, column = np.unique(pairs["image_id"].to_numpy(), return_inverse=True)
     with publish(layout.relevance, made_by="relalign relevance", inputs={"pairs": layout.pairs}) as draft:
         shape = (len(pairs), len(image_ids))
-        out = open_memmap(draft / "relevance.npy", mode="w+", dtype=np.float32, shape=shape)
+        allocate(draft / "relevance.npy", np.float32, shape)
+        out = np.load(draft / "relevance.npy", mmap_mode="r+", allow_pickle=False)
         rouge_l(pairs["caption"].tolist(), column, len(image_ids), out=out)
         out.flush()
         np.save(draft / "caption_ids.npy", pairs["caption_id"].to_numpy(np.int64), allow_pickle=False)
@@ -47,7 +48,7 @@ def relevance_of_split(layout: Layout, split: str) -> Relevance:
 
 def load_relevance(folder: Path) -> Relevance:
     """A published relevance folder; a matrix out of step with its ids is an error."""
-    read_manifest(folder)
+    read_manifest(folder, verify=True)
     caption_ids = np.load(folder / "caption_ids.npy", allow_pickle=False)
     image_ids = np.load(folder / "image_ids.npy", allow_pickle=False)
     matrix = np.load(folder / "relevance.npy", mmap_mode="r", allow_pickle=False)

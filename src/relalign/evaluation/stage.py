@@ -32,8 +32,8 @@ from relalign.retrieval.finished import finished
 from relalign.retrieval.fusion_share import choose_fusion_share
 from relalign.retrieval.two_stage import caption_positions, two_stage
 from relalign.settings import Params
-from relalign.system.artifacts import pretty_json, publish, write_atomic
-from relalign.training.runs import choose_device, prepare_process
+from relalign.system.artifacts import pretty_json, publish, read_manifest, write_atomic
+from relalign.training.runs import check_model, choose_device, prepare_process
 from relalign.training.split_data import load_split, model_inputs
 
 
@@ -45,6 +45,10 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """
     prepare_process(params)
     run, settings = layout.run(method, seed), params.evaluate
+    sources = model_inputs(params, layout)
+    check_model(params, layout, sources, method=method, seed=seed)
+    read_manifest(run / "embeddings", made_from={"model": run / "model"})
+    read_manifest(layout.relevance, made_from={"pairs": layout.pairs})
     embeddings = load_embeddings(run / "embeddings")
     data = load_split(params, layout, "test", device=choose_device(params.training.device))
     measurements, cross, of_fusion, example = _fusion(params, layout, run, data, embeddings, seed)
@@ -54,7 +58,7 @@ def evaluate(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         "embeddings": run / "embeddings",
         "model": run / "model",
         "relevance": layout.relevance,
-        **model_inputs(params, layout),
+        **sources,
     }
     with publish(
         run / "evaluation",

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from relalign.features.inputs import EncodedRows, Inputs, Shape
 from relalign.system.artifacts import pretty_json, read_manifest, sha256_file, write_atomic
+from relalign.system.disk import allocate
 
 ROWS = ("tokens", "lengths", "pooled", "summary")
 CONTENT = "content"  # an array of captions that keep all their tokens
@@ -48,13 +48,13 @@ class FeatureDraft:
         rows = len(inputs.ids) * inputs.views
         temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
-            _allocate(temporary / "tokens.npy", shape.dtype, (rows, shape.tokens, shape.width))
-            _allocate(temporary / "pooled.npy", np.float32, (rows, shape.pooled_width))
-            _allocate(temporary / "summary.npy", np.float16, (rows, shape.summary_width))
-            _allocate(temporary / "lengths.npy", np.int32, (rows,))
+            allocate(temporary / "tokens.npy", shape.dtype, (rows, shape.tokens, shape.width))
+            allocate(temporary / "pooled.npy", np.float32, (rows, shape.pooled_width))
+            allocate(temporary / "summary.npy", np.float16, (rows, shape.summary_width))
+            allocate(temporary / "lengths.npy", np.int32, (rows,))
             if shape.has_content:
-                _allocate(temporary / f"{CONTENT}.npy", np.bool_, (rows, shape.tokens))
-            _allocate(temporary / "done.npy", np.bool_, (rows,))
+                allocate(temporary / f"{CONTENT}.npy", np.bool_, (rows, shape.tokens))
+            allocate(temporary / "done.npy", np.bool_, (rows,))
             np.save(temporary / "ids.npy", inputs.ids)
             np.save(temporary / "inputs.npy", inputs.hashes)
             (temporary / "key.json").write_text(pretty_json(key))
@@ -133,14 +133,7 @@ def open_draft(folder: Path) -> FeatureDraft | None:
         draft = FeatureDraft(folder)
         if draft.is_intact():
             return draft
-    except (OSError, ValueError):
+    except (FileNotFoundError, EOFError, ValueError):  # any other refusal says nothing about the rows
         pass
     shutil.rmtree(folder)
     return None
-
-
-def _allocate(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
-    array = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    del array
-    with path.open("r+b") as stream:
-        os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)

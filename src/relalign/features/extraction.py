@@ -143,7 +143,7 @@ def _inputs(
     max_pixels: int,
     corruption: Corruption | None,
 ) -> Inputs:
-    read_manifest(pairs_folder)
+    read_manifest(pairs_folder, verify=True)
     pairs = pd.read_parquet(pairs_folder / "pairs.parquet")
     if pairs.empty:
         raise RelalignError(f"{pairs_folder / 'pairs.parquet'} has no rows: there is nothing to encode.")

@@ -146,7 +146,7 @@ def _load(folder: Path) -> dict[str, Any]:
     try:
         arrays: dict[str, Any] = {name: _mapped(folder, name) for name in _ARRAYS}
         arrays["content"] = _mapped(folder, "content") if (folder / "content.npy").exists() else None
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, EOFError, ValueError) as error:
         raise RelalignError(f"{folder} is no feature store: {error}. Delete it and run again.") from error
     lengths = {len(array) for name, array in arrays.items() if array is not None and name != "ids"}
     ids = len(arrays["ids"])

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from relalign import __version__
@@ -107,13 +108,18 @@ def publish(
     """Yield an empty folder to fill; on success it becomes `folder`, on any error nothing of it remains.
 
     `parameters` is any JSON value; `inputs` names the files or published folders the work has read. An older
-    `folder` is replaced only once the new one is complete.
+    `folder` is replaced only once the new one is complete. What a killed process had begun of it is removed; so
+    only one process may be making `folder`.
 
     >>> with publish(Path("results/x"), made_by="example") as draft:  # doctest: +SKIP
     ...     (draft / "answer.txt").write_text("42")
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    begun = f".{folder.name}.draft-"
+    for abandoned in folder.parent.iterdir():
+        if abandoned.name.startswith(begun):
+            shutil.rmtree(abandoned, ignore_errors=True)
+    draft = Path(tempfile.mkdtemp(prefix=begun, dir=folder.parent))
     try:
         draft.chmod(0o755)
         yield draft
@@ -129,11 +135,18 @@ def publish(
 
 
 def read_manifest(
-    folder: Path, *, verify: bool = False, way_out: str = "run the pipeline again"
+    folder: Path,
+    *,
+    verify: bool = False,
+    made_from: Mapping[str, Path] = MappingProxyType({}),
+    way_out: str = "run the pipeline again",
 ) -> dict[str, Any]:
-    """The manifest of a published folder; `verify` also checks every file's size and hash.
+    """The manifest of a published folder; `verify` also checks every file's hash.
 
-    Raises `RelalignError` naming the folder or file that is missing, truncated or altered; "delete it and
+    `made_from` are inputs by their names in the manifest, as far as it names them and they are there: a folder
+    that was made from others, such as one that was swapped with another dataset's, is refused.
+
+    Raises `RelalignError` naming the folder or file that is missing, truncated, altered or swapped; "delete it and
     `way_out`" is what it advises.
     """
     path = folder / MANIFEST
@@ -142,7 +155,7 @@ def read_manifest(
         raise RelalignError(f"{folder} is incomplete: it has no {MANIFEST}. {advice}")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
-        outputs = manifest["outputs"].items()
+        outputs, _ = manifest["outputs"].items(), manifest["inputs"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
         raise RelalignError(f"{path} is damaged. {advice}") from None
     for name, expected in outputs:
@@ -151,4 +164,7 @@ def read_manifest(
             raise RelalignError(f"{file} is missing or truncated. {advice}")
         if verify and sha256_file(file) != expected["sha256"]:
             raise RelalignError(f"{file} differs from its manifest. {advice}")
+    for name, source in made_from.items():
+        if name in manifest["inputs"] and source.exists() and manifest["inputs"][name] != digest(source):
+            raise RelalignError(f"{folder} was not made from {source} as it is now. {advice}")
     return manifest

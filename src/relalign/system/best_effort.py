@@ -14,7 +14,7 @@ class BestEffort:
 
     The first failure is one warning and everything after it is dropped. `close` waits for what is left, but
     no longer than `patience` seconds counted from the start of a piece of work that is already under way, so
-    that a server which has been silent all along costs nothing more at the end.
+    that a server which has been silent all along costs nothing more at the end. `advice` ends the warning.
 
     >>> side = BestEffort("counting", patience=1.0)
     >>> done = []
@@ -24,8 +24,9 @@ class BestEffort:
     [1, 2]
     """
 
-    def __init__(self, what: str, *, patience: float):
+    def __init__(self, what: str, *, patience: float, advice: str = ""):
         self._what = what
+        self._advice = advice
         self._patience = patience
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
@@ -61,4 +62,4 @@ class BestEffort:
     def _give_up(self, reason: str) -> None:
         self._failed = True
         first_line = (reason.splitlines() or [""])[0]
-        logger.warning("%s stopped, the work itself goes on: %s", self._what, first_line)
+        logger.warning("%s stopped, the work itself goes on: %s%s", self._what, first_line, self._advice)

@@ -36,9 +36,11 @@ def store_uri(settings: Tracking, root: Path) -> str:
 
 def side_thread(settings: Tracking, root: Path, *, uploads: bool = False) -> BestEffort:
     """The thread on which all tracking of a run or an evaluation happens; `uploads` if whole models are sent."""
-    local = store_uri(settings, root).startswith(_SQLITE)
+    uri = store_uri(settings, root)
+    local = uri.startswith(_SQLITE)
     kind = "upload" if uploads else "local" if local else "server"
-    return BestEffort("Experiment tracking", patience=PATIENCE[kind])
+    advice = f". If it does so again, move {_database(uri)} away: a new one is made." if local else ""
+    return BestEffort("Experiment tracking", patience=PATIENCE[kind], advice=advice)
 
 
 def store_lock(settings: Tracking, root: Path) -> FileLock:
@@ -71,6 +73,8 @@ def connect(settings: Tracking, root: Path, dataset: str) -> tuple["MlflowClient
     uri, name = store_uri(settings, root), f"{settings.experiment}/{dataset}"
     local = uri.startswith(_SQLITE)
     with store_lock(settings, root):
+        if local:
+            _make_whole(Path(_database(uri)))
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
@@ -85,6 +89,17 @@ def connect(settings: Tracking, root: Path, dataset: str) -> tuple["MlflowClient
                 if experiment is None:
                     raise
     return client, experiment.experiment_id
+
+
+def _make_whole(database: Path) -> None:
+    """Make a database under another name first: one whose making was killed could never be opened again."""
+    from mlflow.tracking import MlflowClient
+
+    if not database.exists():
+        draft = database.with_name(f"{database.name}.draft")
+        draft.unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"{_SQLITE}{draft}").search_experiments()
+        draft.rename(database)
 
 
 def _drop_unused_default(client: "MlflowClient") -> None:

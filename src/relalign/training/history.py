@@ -21,7 +21,7 @@ def write_history(folder: Path, history: Sequence[Row]) -> None:
 
 def read_history(model: Path) -> list[dict[str, float]]:
     """The rows of a published model, without what a row has not; `RelalignError` if the model is incomplete."""
-    read_manifest(model)
+    read_manifest(model, verify=True)
     with (model / FILE).open(newline="", encoding="utf-8") as stream:
         return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
 

@@ -26,7 +26,7 @@ from relalign.retrieval.finished import finished
 from relalign.retrieval.index import write_index
 from relalign.settings import Params
 from relalign.settings.methods.cca import Cca
-from relalign.system.artifacts import canonical_json, digest, publish, sha256_file
+from relalign.system.artifacts import canonical_json, digest, publish, read_manifest, sha256_file
 from relalign.system.memory import keep_freed_memory
 from relalign.training.checkpoint import drop_checkpoint
 from relalign.training.history import Row, write_history
@@ -168,14 +168,27 @@ def export(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Embed the test split and publish `embeddings/` with one FAISS index a modality."""
     prepare_process(params)
     run = layout.run(method, seed)
+    inputs = model_inputs(params, layout)
+    check_model(params, layout, inputs, method=method, seed=seed)
     device = torch.device("cpu")
     data, model = load_split(params, layout, "test", device=device), load_model(run / "model", device=device)
     embeddings = embed_split(model, data, rows_at_once=params.export.batch_size)
-    inputs = {"model": run / "model", **model_inputs(params, layout)}
+    inputs = {"model": run / "model", **inputs}
     with publish(run / "embeddings", made_by="relalign export", inputs=inputs) as draft:
         write_embeddings(draft, embeddings)
         write_index(draft / "image.faiss", embeddings.image, embeddings.image_ids)
         write_index(draft / "text.faiss", embeddings.text, embeddings.text_ids)
+
+
+def check_model(params: Params, layout: Layout, inputs: Mapping[str, Path], *, method: str, seed: int) -> None:
+    """Raise `RelalignError` if a run's model is of another method or seed, or was made from other `inputs`."""
+    folder = layout.run(method, seed) / "model"
+    made = read_manifest(folder, made_from=inputs)["parameters"]
+    if (made["method"], made["seed"]) != (params.settings_of(method).model_dump(mode="json"), seed):
+        raise RelalignError(
+            f"{folder} is a model of other settings or of another seed. Delete {folder} and run the pipeline "
+            "again."
+        )
 
 
 def embed_split(embedder: Any, data: SplitData, *, rows_at_once: int) -> Embeddings:

@@ -20,6 +20,7 @@ from relalign.model.backbone import Widths
 from relalign.model.fusion import FusionShape
 from relalign.model.fusion_start import State, language_layers
 from relalign.settings import Params
+from relalign.system.artifacts import read_manifest
 
 
 def open_stores(params: Params, layout: Layout) -> tuple[FeatureStore, FeatureStore]:
@@ -108,15 +109,17 @@ def features_from(store: FeatureStore, ids: NDArray[np.int64], device: torch.dev
 
 
 def model_inputs(params: Params, layout: Layout) -> dict[str, Path]:
-    """What a trained model depends on, for its manifest."""
+    """What a trained model depends on, for its manifest; read in whole to see that it is as it was made."""
     trained = {
         f"{side}_encoder": layout.encoder(name)
         for side, name in params.encoders
         if params.encoder[name].train_from is not None
         or (side == "text" and params.backbone.fusion_start == "text_encoder")
     }
-    return trained | {
-        "pairs": layout.pairs,
-        "image_features": layout.features(params.encoders.image),
-        "text_features": layout.features(params.encoders.text),
-    }
+    read_manifest(layout.pairs, verify=True, made_from={"raw": layout.raw})
+    for folder in trained.values():
+        read_manifest(folder, verify=True)
+    features = {f"{side}_features": layout.features(name) for side, name in params.encoders}
+    for (_, name), folder in zip(params.encoders, features.values(), strict=True):
+        read_manifest(folder, verify=True, made_from={"pairs": layout.pairs, "encoder": layout.encoder(name)})
+    return trained | {"pairs": layout.pairs, **features}
