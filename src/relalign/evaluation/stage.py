@@ -33,7 +33,7 @@ from relalign.retrieval.fusion_share import choose_fusion_share
 from relalign.retrieval.two_stage import caption_positions, two_stage
 from relalign.settings import Params
 from relalign.system.artifacts import pretty_json, publish, write_atomic
-from relalign.training.runs import choose_device, prepare_process
+from relalign.training.process import choose_device, prepare_process
 from relalign.training.split_data import load_split, model_inputs
 
 

@@ -30,6 +30,7 @@ CODE = (
     "features/store.py",
     "features/table.py",
     "methods/cca.py",  # where all others start
+    "methods/learner.py",
     "methods/method.py",
     "methods/model_files.py",
     "methods/zero_shot.py",
