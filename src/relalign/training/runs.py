@@ -37,16 +37,18 @@ from relalign.training.split_data import (
     trained_encoders,
     widths_of,
 )
+from relalign.training.teachers import teacher_folders, with_strong, with_teachers
 from relalign.training.validation import validation_metrics
 
 
 def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Train (or, for CCA, fit) and publish `model/`."""
-    settings = params.settings_of(method)
+    asked = params.settings_of(method)
+    settings, strong = with_strong(params, layout, asked)
     prepare_process(params)
     run = layout.run(method, seed)
     parameters = {
-        "method": settings.model_dump(mode="json"),
+        "method": asked.model_dump(mode="json"),
         "backbone": params.backbone.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json"),
         "encoders": {
@@ -55,8 +57,10 @@ def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         },
         "rotate_validation": params.datasets[params.dataset].rotate_validation,
         "seed": seed,
+        **({"chosen": strong} if strong else {}),
     }
-    inputs = model_inputs(params, layout)
+    teachers = {f"{side}_teacher": folder for side, folder in teacher_folders(params, layout, asked).items()}
+    inputs = model_inputs(params, layout) | teachers
     checkpoint = run.with_name(f".{run.name}.checkpoint")
     with tracking.training_run(
         params.tracking,
@@ -94,7 +98,7 @@ def _fit(
     device = choose_device(params.training.device) if trains else torch.device("cpu")
     encoders: Mapping[str, TrainedEncoder] = {}
     stores = open_stores(params, layout)
-    data = load_split(params, layout, "train", device=device, seed=seed)
+    data = with_teachers(load_split(params, layout, "train", device=device, seed=seed), params, layout, settings)
     validation = load_split(params, layout, "val", device=device, seed=seed)
     fusion = None
     if not trains:
