@@ -28,10 +28,11 @@ class Teacher(Section):
     """Length of the training. Unit: passes over the training images or captions."""
     batch_size: Annotated[int, Field(ge=2)] = 256
     """Of an update. Unit: images or captions."""
-    learning_rate: Positive = 3e-4
+    learning_rate: Positive = 1e-4
     """Of the head's weights, at its peak; an encoder that trains has `training.encoder_learning_rate`."""
-    temperature: Temperature = 0.05
-    """Of the contrast of two views; fixed. Source: SimCSE (2104.08821)."""
+    temperature: Temperature = 0.2
+    """Of the contrast of two views; fixed. At 0.05 neighbours are driven apart: on the default data nDCG@10 of text
+    falls by 7 to 16. Source: SimCSE (2104.08821): 0.05."""
     dropout: BelowOne = 0.1
     """Of what the head reads, drawn for each view. Unit: fraction. Source: SimCSE."""
     band_weight: NonNegative = 0.0
