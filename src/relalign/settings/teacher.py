@@ -31,8 +31,8 @@ class Teacher(Section):
     learning_rate: Positive = 1e-4
     """Of the head's weights, at its peak; an encoder that trains has `training.encoder_learning_rate`."""
     temperature: Temperature = 0.2
-    """Of the contrast of two views; fixed. At 0.05 neighbours are driven apart: on the default data nDCG@10 of text
-    falls by 7 to 16. Source: SimCSE (2104.08821): 0.05."""
+    """Of the contrast of two views; fixed. At 0.05 neighbours are driven apart: on the default data, nDCG@10 of
+    texts falls by 7 to 16. Source: SimCSE (2104.08821): 0.05."""
     dropout: BelowOne = 0.1
     """Of what the head reads, drawn for each view. Unit: fraction. Source: SimCSE."""
     band_weight: NonNegative = 0.0
