@@ -14,6 +14,13 @@ container: "docker://python:3.11"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/runs.smk"
+
+
+if params_checked.teacher.encoders:
+
+    include: "workflow/rules/teachers.smk"
+
+
 include: "workflow/rules/results.smk"
 include: "workflow/rules/study_common.smk"
 include: "workflow/rules/study.smk"

@@ -20,8 +20,9 @@ from relalign.methods.cca import start_from_cca
 from relalign.methods.model_files import build_method
 from relalign.settings import parse_params
 from relalign.training.loop import fit
-from relalign.training.runs import prepare_process
+from relalign.training.process import prepare_process
 from relalign.training.split_data import load_split, open_stores, widths_of
+from relalign.training.validation import validation_metrics
 
 
 def main():
@@ -70,7 +71,15 @@ def curve(params, layout, method, fold):
     start_from_cca(built.backbone, train, params.backbone)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
-        found = fit(built, train, validation, params.training, seed=fold, checkpoint=checkpoint, key="")
+        found = fit(
+            built,
+            train,
+            lambda: validation_metrics(built.backbone, validation),
+            params.training,
+            seed=fold,
+            checkpoint=checkpoint,
+            key="",
+        )
     return {row["epoch"]: row["val/rsum"] for row in found.history if "val/rsum" in row}
 
 

@@ -23,8 +23,10 @@ def main():
     lap("train: import torch")
     from relalign.methods.cca import start_from_cca
     from relalign.methods.model_files import build_method, load_model, save_model
-    from relalign.training import loop, runs
+    from relalign.training import loop
+    from relalign.training.process import prepare_process
     from relalign.training.split_data import load_split, open_stores, widths_of
+    from relalign.training.validation import validation_metrics
 
     lap("train: import relalign")
     import mlflow.store.tracking.sqlalchemy_store
@@ -35,7 +37,7 @@ def main():
     from relalign.settings import load_params
 
     params = load_params(Path("params.yaml"))
-    runs.prepare_process(params)
+    prepare_process(params)
     layout, seed, device = Layout(Path.cwd(), params.dataset), params.seeds[0], torch.device("cpu")
     settings = params.settings_of(method)
     train, validation = (load_split(params, layout, split, device=device, seed=seed) for split in ("train", "val"))
@@ -45,7 +47,7 @@ def main():
     start_from_cca(built.backbone, train, params.backbone)
     lap("train: CCA start")
     built.eval()
-    loop.validation_metrics(built.backbone, validation)
+    validation_metrics(built.backbone, validation)
     lap("train: one validation")
     state = loop._start(built, params.training, Path("no checkpoint"), "")
     steps = []

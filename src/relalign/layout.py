@@ -38,6 +38,10 @@ class Layout:
         """A frozen encoder's features of this dataset."""
         return self.root / "data/features" / self.dataset / encoder
 
+    def teacher(self, encoder: str) -> Path:
+        """A teacher that was trained from this encoder on this dataset."""
+        return self.root / "data/teachers" / self.dataset / encoder
+
     @property
     def results(self) -> Path:
         """All results on this dataset."""

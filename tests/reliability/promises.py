@@ -159,7 +159,7 @@ PROMISES = (
         "the best score so far is forgotten",
         f"{SRC}/training/loop.py",
         "progress = Progress(**saved.values)",
-        'progress = Progress(**{**saved.values, "best_rsum": -1.0})',
+        'progress = Progress(**{**saved.values, "best_score": -1.0})',
     ),
     Promise(
         6,
@@ -621,7 +621,7 @@ PROMISES = (
         "tests/reliability/test_surroundings.py::"
         "test_a_run_needs_no_network_no_gpu_no_plain_path_and_no_temporary_folder_beside_it",
         "`auto` means CUDA",
-        f"{SRC}/training/runs.py",
+        f"{SRC}/training/process.py",
         'torch.device("cuda" if available and wanted != "cpu" else "cpu")',
         'torch.device("cuda" if wanted != "cpu" else "cpu")',
     ),

@@ -64,6 +64,11 @@ def test_the_kept_search_is_that_of_the_repositorys_settings(dataset: str) -> No
         (("training",), {"epoch": 3}, "training.*epoch"),
         (("sweep", "kinds"), {"image": "drop"}, "kind"),
         (("margins",), {}, "margins.*margin"),
+        (
+            ("variants", "taught"),
+            {"of": "covlr", "change": {"teacher": "trained"}},
+            r"variants\.taught\.change: teacher: a study trains no teachers",
+        ),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, keys: tuple, value: object, named: str) -> None:

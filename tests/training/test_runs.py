@@ -21,7 +21,8 @@ from relalign.retrieval.index import search_index
 from relalign.settings import Params
 from relalign.settings.methods.cca import Cca
 from relalign.system.artifacts import MANIFEST, sha256_file
-from relalign.training.runs import choose_device, export, train
+from relalign.training.process import choose_device
+from relalign.training.runs import export, train
 from relalign.training.split_data import load_split, open_stores, widths_of
 from tests.tiny_project import make_features, spoil_test_rows, tiny_params
 

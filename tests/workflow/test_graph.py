@@ -29,6 +29,7 @@ ENTRIES = {
     "validate": "data/validation",
     "relevance": "evaluation/relevance_files",
     "features": "features/extraction",
+    "teacher": "teachers/stage",
     "train": "training/runs",
     "export": "training/runs",
     "evaluate": "evaluation/stage",
@@ -41,6 +42,13 @@ CHOSEN_AT_RUN_TIME = {"validate": {f"relalign/data/readers/{name}" for name in (
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
     return Pipeline(yaml.safe_load((REPOSITORY / "params.yaml").read_text()), REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def taught_pipeline() -> Pipeline:
+    """The same with both teachers trained."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    return Pipeline(params | {"teacher": {"encoders": [*params["encoders"].values()]}}, REPOSITORY)
 
 
 def test_pipeline_reads_dvc_yaml_as_dvc_does(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,9 +143,26 @@ def test_no_training_depends_on_what_is_made_of_the_test_split(pipeline: Pipelin
     assert groups == {"train", "method", "features", "validate", "download", "download_encoder"}
 
 
+def test_no_teacher_is_in_the_graph_unless_it_is_asked_for(pipeline: Pipeline, taught_pipeline: Pipeline) -> None:
+    added = taught_pipeline.stages.keys() - pipeline.stages.keys()
+    assert added == {"teacher@openmoji-efficientnet-lite0", "teacher@openmoji-all-minilm-l6-v2"}
+    assert load_params(REPOSITORY / "params.yaml").teacher.encoders == ()
+
+
+def test_methods_follow_from_teachers_and_teachers_not_from_the_test_splits_relevance(
+    taught_pipeline: Pipeline,
+) -> None:
+    stages = taught_pipeline.stages
+    teachers = {name for name in stages if name.startswith("teacher@")}
+    later = {name.split("@")[0] for name in taught_pipeline.with_descendants(teachers)}
+    assert {"method", "train", "export", "evaluate"} <= later
+    assert not teachers & taught_pipeline.with_descendants({"relevance@openmoji"})
+    assert stages["teacher@openmoji-all-minilm-l6-v2"].outputs == ("data/teachers/openmoji/all-minilm-l6-v2",)
+
+
 @pytest.mark.parametrize("group", ENTRIES)
-def test_stage_names_every_source_it_imports(pipeline: Pipeline, group: str) -> None:
-    stage = pipeline.stage(group, pipeline.items(group)[0])
+def test_stage_names_every_source_it_imports(taught_pipeline: Pipeline, group: str) -> None:
+    stage = taught_pipeline.stage(group, taught_pipeline.items(group)[0])
     imported = _imports(f"relalign/{ENTRIES[group]}") | CHOSEN_AT_RUN_TIME.get(group, set())
     needed = {_file(module) for module in imported if not _is_infrastructure(module)}
     if any(path.endswith("/method.json") for path in stage.dependencies):  # which has the hash of this code
@@ -149,9 +174,9 @@ def test_stage_names_every_source_it_imports(pipeline: Pipeline, group: str) -> 
     assert not idle, f"dvc.yaml: remove from the deps of '{group}', which does not import it"
 
 
-def test_stage_names_the_file_that_has_the_defaults_of_its_settings(pipeline: Pipeline) -> None:
+def test_stage_names_the_file_that_has_the_defaults_of_its_settings(taught_pipeline: Pipeline) -> None:
     fields = {field.alias or name: field.annotation for name, field in Params.model_fields.items()}
-    for stage in pipeline.stages.values():
+    for stage in taught_pipeline.stages.values():
         for key in stage.settings:
             annotation = fields[key.split(".")[0]]
             section = get_args(annotation)[-1] if get_origin(annotation) is dict else annotation

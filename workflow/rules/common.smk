@@ -7,6 +7,7 @@ from relalign.orchestration import dvc_sync, prepared
 from relalign.system.artifacts import canonical_json, sha256_file
 from relalign.errors import RelalignError
 from relalign.settings import parse_params
+from relalign.settings.methods import taught_by
 from relalign.orchestration.method_identity import method_identity
 from relalign.orchestration.pipeline import Pipeline
 
@@ -46,6 +47,16 @@ def features(wildcards):
 def encoders(wildcards):
     """Both encoders, whose upper layers may train."""
     return expand("data/encoders/{encoder}", encoder=[config["encoders"]["image"], config["encoders"]["text"]])
+
+
+def teachers(wildcards):
+    """The trained teachers that a method asks for; mostly none."""
+    sides = taught_by(params_checked.settings_of(wildcards.method))
+    return expand(
+        "data/teachers/{dataset}/{encoder}",
+        dataset=wildcards.dataset,
+        encoder=[config["encoders"][side] for side in sides],
+    )
 
 
 def everything():

@@ -3,6 +3,8 @@
 
 # What dvc.yaml makes of files, the settings and the code behind them, Snakemake compares by value.
 rule method:
+    input:
+        teachers,
     output:
         "results/{dataset}/{method}/method.json",
     log:

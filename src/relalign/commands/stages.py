@@ -62,6 +62,12 @@ def _features(params: Params, layout: Layout, options: argparse.Namespace) -> No
     )
 
 
+def _teacher(params: Params, layout: Layout, options: argparse.Namespace) -> None:
+    from relalign.teachers.stage import train_teacher
+
+    train_teacher(params, layout, encoder=options.encoder)
+
+
 def _method(params: Params, layout: Layout, options: argparse.Namespace) -> None:
     from relalign.orchestration.method_identity import write_method_identity
 
@@ -111,6 +117,7 @@ STAGES: dict[str, tuple[Any, str, tuple[str, ...]]] = {
     "validate": (_validate, "decode every image, check every caption, write the pairs table", ()),
     "relevance": (_relevance, "compute how relevant each test image is to each test caption", ()),
     "features": (_features, "run a frozen encoder over the pairs", ("encoder",)),
+    "teacher": (_teacher, "train a single-modal teacher from an encoder", ("encoder",)),
     "method": (_method, "record one method's complete settings and the hash of its code", ("method",)),
     "train": (_train, "train one method with one seed", ("run",)),
     "export": (_export, "embed the test split and index it", ("run",)),

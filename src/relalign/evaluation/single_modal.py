@@ -8,8 +8,8 @@ from torch import Tensor
 
 from relalign.evaluation.test_set import GradedTestSet
 from relalign.metrics.measurement import Measurement
-from relalign.metrics.ndcg import ndcg
-from relalign.metrics.similarity import cosine, leave_out, query_blocks
+from relalign.metrics.neighbours import neighbour_ndcg
+from relalign.metrics.similarity import query_blocks
 from relalign.metrics.tied import EXCLUDED
 
 
@@ -31,9 +31,7 @@ def measure_single_modal(
             ("i2i", test.image, test.captioned[block], test.image_relevance(block)),
             ("t2t", test.text, test.first_caption[block], test.caption_relevance(block)),
         ):
-            scores = cosine(rows[own], rows)
-            leave_out(scores, gains, torch.from_numpy(own), score=score)
-            found[side].append(ndcg(scores, gains, ks=ks))
+            found[side].append(neighbour_ndcg(rows, torch.from_numpy(own), gains, ks=ks, score=score))
     ids = {"i2i": test.embeddings.image_ids[test.captioned], "t2t": test.embeddings.text_ids[test.first_caption]}
     return [
         measurement

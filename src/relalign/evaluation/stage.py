@@ -33,7 +33,8 @@ from relalign.retrieval.fusion_share import choose_fusion_share
 from relalign.retrieval.two_stage import caption_positions, two_stage
 from relalign.settings import Params
 from relalign.system.artifacts import pretty_json, publish, read_manifest, write_atomic
-from relalign.training.runs import check_model, choose_device, prepare_process
+from relalign.training.process import choose_device, prepare_process
+from relalign.training.runs import check_model
 from relalign.training.split_data import load_split, model_inputs
 
 

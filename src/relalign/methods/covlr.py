@@ -10,10 +10,11 @@ the step is rebuilt after MetaAlign, from which the code took its remnants. With
 change roles after so many updates, as MetaAlign does (there after each, 1). MetaAlign's step follows the learning
 rate as that decays; `step_size` stays, and is a step of plain gradient descent (`python -m benchmarks.meta_step`
 says how far it goes beside an update).
-Relations are those of the strong modality's frozen encoder (text, as released; the caption as it was before
-`caption_mixing`), kept by the vectors that are searched later (`relation_of: embedding`) or, to the letter of the
-released code, by the fused vectors. Masked language modelling and masked patch regression need encoders that are
-trained (`train_from`); they are not built yet.
+Relations are those of the strong modality's teacher (text, as released), of the caption as it was before
+`caption_mixing`: the frozen encoder or, with `teacher: trained`, one that was trained first. They are kept by the
+vectors that are searched later (`relation_of: embedding`) or, to the letter of the released code, by the fused
+vectors. Masked language modelling and masked patch regression need encoders that are trained (`train_from`); they
+are not built yet.
 
 Scale: the relation term is `relation_weight * T^2 * KL`, T being the temperature of the target's softmaxes: 1 for
 "distance", which has none, `relation_temperature` for the others. The gradient of a KL grows as 1 / T^2 (Hinton et

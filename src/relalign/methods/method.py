@@ -1,7 +1,7 @@
-"""What the training loop asks of a method, and the two terms nearly all of them share."""
+"""A cross-modal method: a backbone with an objective, and the two terms that nearly all of them share."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -9,33 +9,34 @@ from torch import Tensor, nn
 
 from relalign.errors import RelalignError
 from relalign.features.batches import Batch
+from relalign.features.encoders.trained import TrainedEncoder
+from relalign.methods.learner import Learner, Terms
 from relalign.model.backbone import Backbone, Fused, Side
 from relalign.objectives.contrastive import contrastive_loss
 from relalign.objectives.matching import listwise_matching_loss, matching_loss, sample_hard_negatives
 
-Terms = dict[str, Float[Tensor, ""]]
+__all__ = ["Terms", "TrainedMethod", "contrastive_term", "encode_texts", "matching_term"]
 
 
-class TrainedMethod(nn.Module, ABC):
+class TrainedMethod(Learner):
     """A backbone with an objective; extra learnable parameters of the objective live in the subclass."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
-    @abstractmethod
-    def loss(self, batch: Batch, *, progress: float, generator: torch.Generator) -> Terms:
-        """Named, weighted terms whose sum is minimised; `progress` runs from 0 to 1 over training."""
-
     @property
-    def complete_from(self) -> float:
-        """The share of training from which on the objective is complete; no earlier epoch may be selected."""
-        return 0.0
+    def trained_encoders(self) -> Mapping[str, TrainedEncoder]:
+        """Those of the backbone."""
+        return {side: cast(TrainedEncoder, encoder) for side, encoder in self.backbone.encoders.items()}
 
-    @property
-    def captions(self) -> int:
-        """How many captions of each image a batch must hold, from two on."""
-        return 2
+    def started_parameters(self) -> Iterable[nn.Parameter]:
+        """The towers' linear maps, which start at CCA."""
+        return self.backbone.started_parameters()
+
+    def language_parameters(self) -> Iterable[nn.Parameter]:
+        """A fusion encoder that starts from the text encoder."""
+        return self.backbone.language_parameters()
 
     def project(self) -> None:
         """Bring parameters that an update took beyond their bounds back to them; called after every update."""

@@ -5,9 +5,10 @@
 
 IIC and TTC pull each embedding to its own modality's frozen teacher (contrastively, through a learned projection);
 the structure terms compare relations with E = mix * text teacher's + (1 - mix) * image teacher's. The teachers are
-the frozen encoders' pooled vectors of the same rows, the caption's as it was before `caption_mixing`. Stage 1 is
-the first `stage_one` of training: the released code instead loads a checkpoint of a first run with a schedule of
-its own. The structure terms are the mean over `relations`: those of fused vectors, as released, and of embeddings
+the pooled vectors of the same rows, of the frozen encoders or (`teacher: trained`) of teachers that were trained
+first, the caption's as it was before `caption_mixing`. With `strong` E is one teacher alone. Stage 1 is the first
+`stage_one` of training: the released code instead loads a checkpoint of a first run with a schedule of its own.
+The structure terms are the mean over `relations`: those of fused vectors, as released, and of embeddings
 within ("image", "text") and between ("cross") modalities.
 
 Degenerate directions (see `StructureLoss`): the mix is learned but bounded, `mix_bound: none` being the released
@@ -37,9 +38,11 @@ class RebalancedMethod(TrainedMethod):
         width = backbone.image.linear.out_features
         self.image_teacher = nn.Linear(widths.image_pooled, width)
         self.text_teacher = nn.Linear(widths.text_pooled, width)
-        start = torch.tensor(settings.mix)
-        start = start.logit() if settings.mix_bound == "sigmoid" else start
-        self.raw_mix = nn.Parameter(start, requires_grad=settings.learn_mix)
+        only = {"text": 1.0, "image": 0.0}.get(settings.strong)
+        self._through_sigmoid = only is None and settings.mix_bound == "sigmoid"
+        start = torch.tensor(settings.mix if only is None else only)
+        start = start.logit() if self._through_sigmoid else start
+        self.raw_mix = nn.Parameter(start, requires_grad=settings.learn_mix and only is None)
         self.log_structure_temperature = nn.Parameter(
             torch.tensor(settings.structure_temperature).log(), requires_grad=settings.learn_structure_temperature
         )
@@ -53,7 +56,7 @@ class RebalancedMethod(TrainedMethod):
     def mix(self) -> Tensor:
         """Share of the text teacher in E."""
         raw: Tensor = self.raw_mix
-        return raw.sigmoid() if self.settings.mix_bound == "sigmoid" else raw
+        return raw.sigmoid() if self._through_sigmoid else raw
 
     @property
     def structure_temperature(self) -> Tensor:

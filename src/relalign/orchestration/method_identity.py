@@ -11,8 +11,8 @@ from typing import Any
 
 from relalign.layout import Layout
 from relalign.settings import Params
-from relalign.settings.methods import added_module
-from relalign.system.artifacts import pretty_json, write_atomic
+from relalign.settings.methods import added_module, taught_by
+from relalign.system.artifacts import digest, pretty_json, write_atomic
 from relalign.system.source_hash import source_hash
 
 PACKAGE = Path(__file__).parents[1]
@@ -30,6 +30,7 @@ CODE = (
     "features/store.py",
     "features/table.py",
     "methods/cca.py",  # where all others start
+    "methods/learner.py",
     "methods/method.py",
     "methods/model_files.py",
     "methods/zero_shot.py",
@@ -66,8 +67,11 @@ def method_identity(params: Params, method: str) -> dict[str, Any]:
 
 
 def write_method_identity(params: Params, layout: Layout, *, method: str) -> None:
-    """Publish `method.json`."""
-    write_atomic(layout.method(method), pretty_json(method_identity(params, method)))
+    """Publish `method.json`: the identity, and the hashes of the trained teachers that the method asks for."""
+    identity = method_identity(params, method)
+    encoders = [getattr(params.encoders, side) for side in taught_by(params.settings_of(method))]
+    teachers = {name: digest(layout.teacher(name)) for name in encoders}
+    write_atomic(layout.method(method), pretty_json(identity | ({"teachers": teachers} if teachers else {})))
 
 
 def _code_hash(algorithm: str) -> str:

@@ -11,9 +11,10 @@ from relalign.settings.dataset import Dataset, Validate
 from relalign.settings.encoder import Encoder, Encoders, Features
 from relalign.settings.evaluate import Evaluate
 from relalign.settings.export import Export
-from relalign.settings.methods import Method
+from relalign.settings.methods import Method, taught_by
 from relalign.settings.report import Report
 from relalign.settings.section import Name, NonNegativeCount, Section
+from relalign.settings.teacher import Teacher
 from relalign.settings.tracking import Tracking
 from relalign.settings.training import Training
 
@@ -41,6 +42,8 @@ class Params(Section):
     """The model that all trained methods share."""
     training: Training = Training()
     """The budget and schedule that all trained methods share."""
+    teacher: Teacher
+    """Single-modal teachers, trained before the methods."""
     method: dict[Name, Method]
     """The methods there are, by name. `of: name` takes over another entry; what follows differs."""
     export: Export = Export()
@@ -69,6 +72,15 @@ class Params(Section):
             name = getattr(self.encoders, side)
             if self.encoder[name].modality != side:
                 raise ValueError(f"encoders.{side}: '{name}' is an encoder of {self.encoder[name].modality}s")
+        for name in self.teacher.encoders:
+            if name not in (self.encoders.image, self.encoders.text):
+                raise ValueError(f"teacher.encoders: '{name}' is none of 'encoders'")
+        for method in self.methods:
+            for side in taught_by(self.method[method]):
+                if (name := getattr(self.encoders, side)) not in self.teacher.encoders:
+                    raise ValueError(
+                        f"method.{method}.teacher: 'trained', but '{name}' is not in teacher.encoders"
+                    )
         for key, values in (("methods", self.methods), ("seeds", self.seeds)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{key}: an entry stands twice")

@@ -19,7 +19,8 @@ from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.settings import Changes, Study, changed
 from relalign.system.artifacts import canonical_json
 
-# Keys that came after searches had been made: at their defaults they change nothing, and are left out.
+# Keys that came after searches had been made, with the section where another has the same: at their defaults they
+# change nothing, and are left out.
 ADDED_LATER = {
     "caption_column",
     "captions_per_step",
@@ -28,7 +29,9 @@ ADDED_LATER = {
     "fusion_start",
     "image_column",
     "layer_decay",
+    "rebalanced.strong",
     "split_column",
+    "teacher",
     "train_from",
     "views",
 }
@@ -100,8 +103,12 @@ def fingerprint(params: Params, study: Study, dataset: str) -> str:
 
 def _known_then(section: Section, **asked: Any) -> dict[str, Any]:
     content = section.model_dump(mode="json", **asked)
-    left_out = ADDED_LATER - {*section.model_dump(exclude_defaults=True)}
-    return {key: value for key, value in content.items() if key not in left_out}
+    given, name = section.model_dump(exclude_defaults=True), type(section).__name__.lower()
+    return {
+        key: value
+        for key, value in content.items()
+        if key in given or ADDED_LATER.isdisjoint((key, f"{name}.{key}"))
+    }
 
 
 def best(scores: list[float]) -> int:

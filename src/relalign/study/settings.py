@@ -12,7 +12,7 @@ from relalign.settings import Params
 from relalign.settings.backbone import Backbone
 from relalign.settings.corruption import Corruption
 from relalign.settings.evaluate import Evaluate
-from relalign.settings.methods import Method
+from relalign.settings.methods import Method, taught_by
 from relalign.settings.reading import UNREADABLE, explain
 from relalign.settings.section import Count, Fraction, Name, NonNegativeCount, Section
 from relalign.settings.training import Training
@@ -221,8 +221,11 @@ def changed(params: Params, study: Study, method: str, change: Changes, *, where
         parts[section][key.removeprefix(f"{section}.")] = value
     adapter: TypeAdapter[Any] = TypeAdapter(Method)
     own = {**params.method[method].model_dump(), **parts[""]}
+    settings = _validated(adapter.validate_python, own, where)
+    if taught_by(settings):
+        raise RelalignError(f"{where}: teacher: a study trains no teachers. Leave it 'frozen'.")
     return Changed(
-        _validated(adapter.validate_python, own, where),
+        settings,
         _with(backbone_of(params, study), parts["backbone"], f"{where}.backbone"),
         _with(budget_of(params, study), parts["training"], f"{where}.training"),
         _with(evaluate_of(params, study), parts["evaluate"], f"{where}.evaluate"),

@@ -1,9 +1,9 @@
-"""One training loop for every method: same data order, budget, schedule and selection; only `loss` differs.
+"""One training loop for every method and teacher: same data order, schedule and selection; only `loss` differs.
 
 AdamW with linear warm-up and cosine decay, an exponential average of the weights, early stopping, and selection of
-the epoch with the best Rsum on the validation split, among those of the last part of the training. The history
-begins with the start, the closed-form CCA solution, which is not selected: a trained method is trained. The test
-split is never read here.
+the epoch with the best score on the validation split (a method's is its Rsum), among those of the last part of the
+training. The history begins with the start (a method's is the closed-form CCA solution), which is not selected:
+what is trained is trained. The test split is never read here.
 """
 
 import logging
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import cos, pi
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,8 @@ from tqdm import tqdm
 from relalign.errors import RelalignError
 from relalign.features.batches import Batch, SplitData
 from relalign.features.encoders.trained import TrainedEncoder
-from relalign.methods.method import TrainedMethod
-from relalign.methods.model_files import Embedder
-from relalign.metrics.isd import attention_distance
-from relalign.metrics.recall import recall
-from relalign.model.backbone import Backbone
+from relalign.methods.learner import Learner
 from relalign.model.precision import in_precision
-from relalign.retrieval.embeddings import embed
-from relalign.retrieval.finished import finished
 from relalign.settings.training import Training
 from relalign.system.timer import Every
 from relalign.training.checkpoint import (
@@ -41,8 +35,6 @@ from relalign.training.optimizer import AdamW, Group
 
 logger = logging.getLogger(__name__)
 
-ATTENTION_PAIRS = 256
-
 
 @dataclass
 class Progress:
@@ -50,14 +42,14 @@ class Progress:
 
     epoch: int = 0
     best_epoch: int = 0
-    best_rsum: float = -1.0
+    best_score: float = -1.0
     history: list[Row] = field(default_factory=list)
 
 
 class State(NamedTuple):
     """Everything a checkpoint holds."""
 
-    method: TrainedMethod
+    method: Learner
     average: dict[str, Tensor]
     best: dict[str, Tensor]
     optimizer: AdamW
@@ -65,22 +57,24 @@ class State(NamedTuple):
 
 
 def fit(
-    method: TrainedMethod,
+    method: Learner,
     train: SplitData,
-    validation: SplitData,
+    measure: Callable[[], Row],
     settings: Training,
     *,
     seed: int,
     checkpoint: Path,
     key: str,
+    score: str = "val/rsum",
     on_epoch: Callable[[Row], None] = lambda row: None,
 ) -> Progress:
     """Train in place, leaving the best epoch's (averaged) weights in `method`; resumes from `checkpoint`.
 
-    `key` says which work a checkpoint belongs to. Every row of the history, of which the first is the start, is
-    passed to `on_epoch`, those of epochs before a resume included. Only epochs after `select_from` of the training
-    can be selected, and only they count for stopping: alike for all methods, so that none is ahead for having been
-    taken later. Raises `RelalignError` if the method's objective is not complete by then, or if the loss stops
+    `measure` gives the validation metrics of `method` as it is; `score` names the one that selects. `key` says
+    which work a checkpoint belongs to. Every row of the history, of which the first is the start, is passed to
+    `on_epoch`, those of epochs before a resume included. Only epochs after `select_from` of the training can be
+    selected, and only they count for stopping: alike for all methods, so that none is ahead for having been taken
+    later. Raises `RelalignError` if the method's objective is not complete by then, or if the loss stops
     being finite.
     """
     if method.complete_from > settings.select_from:
@@ -93,7 +87,7 @@ def fit(
     progress = state.progress
     if not progress.history:
         method.eval()
-        progress.history.append({"epoch": 0, **validation_metrics(method.backbone, validation)})
+        progress.history.append({"epoch": 0, **measure()})
     for row in progress.history:
         on_epoch(row)
     due = Every(settings.checkpoint_seconds)
@@ -106,14 +100,14 @@ def fit(
         progress.epoch += 1
         if progress.epoch % settings.validate_every == 0 or progress.epoch == settings.epochs:
             with _weights(method, state.average):
-                row |= validation_metrics(method.backbone, validation)
-            if row["val/rsum"] > progress.best_rsum and progress.epoch > not_before:
-                progress.best_epoch, progress.best_rsum = progress.epoch, float(row["val/rsum"])
+                row |= measure()
+            if row[score] > progress.best_score and progress.epoch > not_before:
+                progress.best_epoch, progress.best_score = progress.epoch, float(row[score])
                 state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
         progress.history.append(row)
         on_epoch(row)
         bar.update()
-        bar.set_postfix(loss=f"{row['loss/total']:.3f}", best=f"{progress.best_rsum:.1f}")
+        bar.set_postfix(loss=f"{row['loss/total']:.3f}", best=f"{progress.best_score:.1f}")
         if due():
             _save(state, checkpoint, key)
     bar.close()
@@ -121,36 +115,7 @@ def fit(
     return progress
 
 
-def validation_metrics(embedder: Embedder, validation: SplitData) -> Row:
-    """Recall of the first stage on the validation split, and the attention distance of some of its pairs.
-
-    `val/rsum` is what selection and stopping use.
-    """
-    validation = finished(embedder, validation)
-    image, text = embed(embedder, validation)
-    report = recall(image, text, validation.image_of_caption.numpy(force=True))
-    return {
-        f"val/{name}": value for name, value in {**report.metrics(), **_attention(embedder, validation)}.items()
-    }
-
-
-@torch.inference_mode()
-def _attention(embedder: Embedder, validation: SplitData) -> Row:
-    if not isinstance(embedder, Backbone):
-        return {}
-    images = torch.arange(min(ATTENTION_PAIRS, len(validation.image_ids)), device=validation.image_ids.device)
-    captions = validation.first_caption[images]
-    sides = (
-        embedder.encode_image(validation.image.take(images)),
-        embedder.encode_text(validation.text.take(captions)),
-    )
-    blocks = embedder.fuse(*sides, attention=True).attention
-    assert blocks is not None  # noqa: S101 (asked for)
-    singular, distributed = attention_distance(**vars(blocks))
-    return {"isd/singular": singular.mean().item(), "isd/distributed": distributed.mean().item()}
-
-
-def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str) -> State:
+def _start(method: Learner, settings: Training, checkpoint: Path, key: str) -> State:
     optimizer = AdamW(_groups(method, settings))
     saved = load_checkpoint(checkpoint, key=key)
     if saved is None:
@@ -164,17 +129,17 @@ def _start(method: TrainedMethod, settings: Training, checkpoint: Path, key: str
     return State(method, average, best, optimizer, progress)
 
 
-def _groups(method: TrainedMethod, settings: Training) -> list[Group]:
+def _groups(method: Learner, settings: Training) -> list[Group]:
     """Each with the peak of its learning rate; matrices alone decay.
 
     AdamW moves a parameter by about the learning rate a step, whatever its gradient. At the weights' rate a
     temperature or a teacher mix would stay where it started; and a rate at which layers learn that start at random
     soon takes those away from a good start that have one.
     """
-    rates = dict.fromkeys(method.backbone.started_parameters(), settings.learning_rate)
-    rates |= dict.fromkeys(method.backbone.language_parameters(), settings.encoder_learning_rate)
-    for encoder in method.backbone.encoders.values():
-        rates |= encoder_rates(cast(TrainedEncoder, encoder), settings)
+    rates = dict.fromkeys(method.started_parameters(), settings.learning_rate)
+    rates |= dict.fromkeys(method.language_parameters(), settings.encoder_learning_rate)
+    for encoder in method.trained_encoders.values():
+        rates |= encoder_rates(encoder, settings)
     fresh = settings.fresh_learning_rate or settings.learning_rate
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in method.parameters():
@@ -234,7 +199,7 @@ def _run_epoch(state: State, train: SplitData, settings: Training, *, seed: int)
         batches = train.epoch(
             settings.batch_size,
             order,
-            caption_mixing=0.0 if "text" in method.backbone.encoders else settings.caption_mixing,
+            caption_mixing=0.0 if "text" in method.trained_encoders else settings.caption_mixing,
             captions=max(method.captions, settings.captions_per_step),
             contrasted=settings.captions_per_step,
         )

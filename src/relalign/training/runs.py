@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from relalign import tracking
-from relalign.errors import RelalignError
 from relalign.features.batches import SplitData
 from relalign.features.encoders.trained import TrainedEncoder
 from relalign.layout import Layout
@@ -27,10 +25,10 @@ from relalign.retrieval.index import write_index
 from relalign.settings import Params
 from relalign.settings.methods.cca import Cca
 from relalign.system.artifacts import canonical_json, digest, publish, read_manifest, sha256_file
-from relalign.system.memory import keep_freed_memory
 from relalign.training.checkpoint import drop_checkpoint
 from relalign.training.history import Row, write_history
-from relalign.training.loop import fit, validation_metrics
+from relalign.training.loop import fit
+from relalign.training.process import choose_device, prepare_process
 from relalign.training.split_data import (
     fusion_start,
     load_split,
@@ -39,32 +37,18 @@ from relalign.training.split_data import (
     trained_encoders,
     widths_of,
 )
-
-
-def choose_device(wanted: str) -> torch.device:
-    """`auto` is CUDA where there is one; asking for CUDA where there is none is an error."""
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        raise RelalignError(
-            "training.device is 'cuda', but this machine's torch sees no GPU. Use 'auto' or 'cpu'."
-        )
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
-
-
-def prepare_process(params: Params) -> None:
-    """As many threads as params.yaml says, in torch and in SciPy's BLAS, and memory that is reused."""
-    keep_freed_memory()
-    torch.set_num_threads(params.training.threads)
-    threadpool_limits(params.training.threads, user_api="blas")
+from relalign.training.teachers import teacher_folders, with_strong, with_teachers
+from relalign.training.validation import validation_metrics
 
 
 def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Train (or, for CCA, fit) and publish `model/`."""
-    settings = params.settings_of(method)
+    asked = params.settings_of(method)
+    settings, strong = with_strong(params, layout, asked)
     prepare_process(params)
     run = layout.run(method, seed)
     parameters = {
-        "method": settings.model_dump(mode="json"),
+        "method": asked.model_dump(mode="json"),
         "backbone": params.backbone.model_dump(mode="json"),
         "training": params.training.model_dump(mode="json"),
         "encoders": {
@@ -73,8 +57,10 @@ def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
         },
         "rotate_validation": params.datasets[params.dataset].rotate_validation,
         "seed": seed,
+        **({"chosen": strong} if strong else {}),
     }
-    inputs = model_inputs(params, layout)
+    teachers = {f"{side}_teacher": folder for side, folder in teacher_folders(params, layout, asked).items()}
+    inputs = model_inputs(params, layout) | teachers
     checkpoint = run.with_name(f".{run.name}.checkpoint")
     with tracking.training_run(
         params.tracking,
@@ -112,7 +98,7 @@ def _fit(
     device = choose_device(params.training.device) if trains else torch.device("cpu")
     encoders: Mapping[str, TrainedEncoder] = {}
     stores = open_stores(params, layout)
-    data = load_split(params, layout, "train", device=device, seed=seed)
+    data = with_teachers(load_split(params, layout, "train", device=device, seed=seed), params, layout, settings)
     validation = load_split(params, layout, "val", device=device, seed=seed)
     fusion = None
     if not trains:
@@ -128,7 +114,7 @@ def _fit(
         progress = fit(
             trained,
             data,
-            validation,
+            lambda: validation_metrics(trained.backbone, validation),
             params.training,
             seed=seed,
             checkpoint=checkpoint,

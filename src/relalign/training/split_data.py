@@ -25,16 +25,19 @@ from relalign.system.artifacts import read_manifest
 
 def open_stores(params: Params, layout: Layout) -> tuple[FeatureStore, FeatureStore]:
     """The image and the text feature store; ids out of step with the pairs table are an error."""
-    pairs = read_pairs(layout)
-    image = FeatureStore.open(layout.features(params.encoders.image), expect_ids=pairs["image_id"].to_numpy())
-    text = FeatureStore.open(layout.features(params.encoders.text), expect_ids=pairs["caption_id"].to_numpy())
-    for store, name in ((image, params.encoders.image), (text, params.encoders.text)):
-        if store.train_from != params.encoder[name].train_from:
-            raise RelalignError(
-                f"{store.folder} was cached for train_from '{store.train_from}', but encoder.{name}.train_from is "
-                f"'{params.encoder[name].train_from}'. Run the features stage again."
-            )
-    return image, text
+    return open_store(params, layout, "image"), open_store(params, layout, "text")
+
+
+def open_store(params: Params, layout: Layout, side: str) -> FeatureStore:
+    """The feature store of one modality; ids out of step with the pairs table are an error."""
+    name, column = dict(params.encoders)[side], {"image": "image_id", "text": "caption_id"}[side]
+    store = FeatureStore.open(layout.features(name), expect_ids=read_pairs(layout)[column].to_numpy())
+    if store.train_from != params.encoder[name].train_from:
+        raise RelalignError(
+            f"{store.folder} was cached for train_from '{store.train_from}', but encoder.{name}.train_from is "
+            f"'{params.encoder[name].train_from}'. Run the features stage again."
+        )
+    return store
 
 
 def widths_of(

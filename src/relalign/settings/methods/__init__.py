@@ -21,7 +21,18 @@ from relalign.settings.methods.iais import Iais
 from relalign.settings.methods.rebalanced import Rebalanced
 from relalign.settings.methods.zero_shot import ZeroShot
 
-__all__ = ["Cca", "Consensus", "Contrastive", "Covlr", "Iais", "Method", "Rebalanced", "ZeroShot", "added_module"]
+__all__ = [
+    "Cca",
+    "Consensus",
+    "Contrastive",
+    "Covlr",
+    "Iais",
+    "Method",
+    "Rebalanced",
+    "ZeroShot",
+    "added_module",
+    "taught_by",
+]
 
 BuiltIn = Cca | ZeroShot | Contrastive | Covlr | Rebalanced | Iais | Consensus
 ALGORITHMS = tuple(get_args(one.model_fields["algorithm"].annotation)[0] for one in get_args(BuiltIn))
@@ -35,6 +46,11 @@ def added_module(algorithm: str) -> ModuleType | None:
     name = f"relalign.methods.{algorithm}"
     module = import_module(name) if find_spec(name) is not None else None
     return module if hasattr(module, "Settings") else None
+
+
+def taught_by(settings: Any) -> tuple[str, ...]:
+    """The modalities whose trained teachers a method asks for, as its settings' `taught` says."""
+    return getattr(settings, "taught", ())
 
 
 def _of_added(value: Any, built_in: Callable[[Any], Any]) -> Any:

@@ -30,10 +30,17 @@ class Consensus(Section):
     """Of the relations among text embeddings."""
     sharpness: Positive = 1.5
     """Of the softmax over calibrated relations."""
+    teacher: Literal["frozen", "trained"] = "frozen"
+    """`trained`: the teachers of `teacher.encoders`, which are trained first; `frozen`: the encoders."""
     mix: Literal["consensus", "equal", "text", "image"] = "consensus"
     """How much each teacher counts: by agreement, all alike, or one alone."""
     attention_weight: NonNegative = 1.0
     """Of aligned attention in fusion, at the end of the training. Source: IAIS (2105.13868)."""
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """The modalities whose trained teachers it asks for."""
+        return () if self.teacher == "frozen" else ("image", "text")
 
     @model_validator(mode="after")
     def _attention_needs_fused_pairs(self) -> "Consensus":

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relalign.settings.section import Count, NonNegative, NonNegativeCount, Positive, Section, Temperature
 
@@ -28,8 +28,12 @@ class Covlr(Section):
     """Which weights take the inner step. Source: unknown."""
     swap_roles_every: NonNegativeCount = 0
     """After so many updates the two tasks change roles; 0: never. Unit: updates. Source: MetaAlign: 1."""
-    strong: Literal["text", "image", "both"] = "text"
-    """The modality whose relations are kept. Source: released: text."""
+    teacher: Literal["frozen", "trained"] = "frozen"
+    """`trained`: the teachers of `teacher.encoders`, which are trained first; `frozen`: the encoders as they are.
+    Source: released: vectors from a file, of encoders trained alone."""
+    strong: Literal["text", "image", "both", "auto"] = "text"
+    """The modality whose relations are kept; `auto`: whose trained teacher is better within its own modality on
+    validation. Source: released: text."""
     relation: Literal["distance", "cosine", "cluster"] = "distance"
     """What a relation is: `distance` is released; with `cosine` near neighbours carry the mass. Source: released:
     distance."""
@@ -48,3 +52,16 @@ class Covlr(Section):
     """Of NT-Xent. Source: released: 0.1."""
     band_weight: NonNegative = 0.44
     """Of the band regulariser's mean over pairs. Source: released: 0.001 of the sum over 21 x 21."""
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """The modalities whose trained teachers it asks for."""
+        if self.teacher == "frozen":
+            return ()
+        return (self.strong,) if self.strong in ("image", "text") else ("image", "text")
+
+    @model_validator(mode="after")
+    def _auto_compares_trained_teachers(self) -> "Covlr":
+        if self.strong == "auto" and self.teacher == "frozen":
+            raise ValueError("strong: 'auto' compares trained teachers; it needs teacher: trained")
+        return self

@@ -49,6 +49,12 @@ class Rebalanced(Section):
         AfterValidator(each_once),
     ] = ("fused",)
     """Whose relations are shaped. Source: released: fused."""
+    teacher: Literal["frozen", "trained"] = "frozen"
+    """`trained`: the teachers of `teacher.encoders`, which are trained first; `frozen`: the encoders as they are.
+    Source: released: vectors from a file, of encoders trained alone."""
+    strong: Literal["none", "text", "image", "auto"] = "none"
+    """The one modality whose teacher's relations are kept, in place of a mix; `none`: the mix; `auto`: whose
+    trained teacher is better within its own modality on validation. Source: released: the mix."""
     mix: float = 0.5
     """Of the text teacher in the teachers' mix, at the start. Unit: fraction."""
     mix_bound: Literal["none", "clamp", "sigmoid"] = "clamp"
@@ -59,6 +65,17 @@ class Rebalanced(Section):
     """Of the structure terms."""
     learn_structure_temperature: bool = False
     """Learning it is learning to switch the structure terms off. Source: released: true."""
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """The modalities whose trained teachers it asks for."""
+        return () if self.teacher == "frozen" else ("image", "text")
+
+    @model_validator(mode="after")
+    def _auto_compares_trained_teachers(self) -> "Rebalanced":
+        if self.strong == "auto" and self.teacher == "frozen":
+            raise ValueError("strong: 'auto' compares trained teachers; it needs teacher: trained")
+        return self
 
     @model_validator(mode="after")
     def _mix_is_within_its_bound(self) -> "Rebalanced":
