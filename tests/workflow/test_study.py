@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.workflow.clone import Clone
+from tests.workflow.clone import Clone, executed_by_snakemake
 
 pytestmark = pytest.mark.workflow
 
@@ -41,6 +41,9 @@ def test_the_study_goes_from_search_to_findings_and_the_pipeline_stays_as_it_was
     project.snakemake("search")
     assert (project.root / "docs/search/tiny.json").read_text() == (results / "search.json").read_text()
     assert "Nothing to be done" in project.snakemake("study")
+    # The report shows the study's pictures: it alone is made anew.
+    pages = {f"results/tiny/{name}" for name in ("report.html", "comparison.svg", "examples.svg")}
+    assert executed_by_snakemake(project.snakemake()) <= pages
     assert "Nothing to be done" in project.snakemake()
     assert "Data and pipelines are up to date" in project.dvc("status")
 

@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 ADDRESS = "RELALIGN_PREPARED"
 COMMANDS = ("stage", "study")
@@ -73,10 +73,7 @@ def delegate(arguments: Sequence[str]) -> int | None:
 
 
 def serve(address: str, run: Callable[[Sequence[str]], int]) -> int:
-    """Import, then fork a worker for every command that comes in at `address`, until standard input closes.
-
-    Returns in each worker what `run` says of its command, and 0 in the process itself.
-    """
+    """Import, then fork a worker for every command that comes in at `address`, until standard input closes."""
     for module in IMPORTS:
         importlib.import_module(module)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; this one ends with Snakemake
@@ -89,7 +86,7 @@ def serve(address: str, run: Callable[[Sequence[str]], int]) -> int:
             connection, _ = listener.accept()
             if listener in ready and os.fork() == 0:
                 listener.close()
-                return _keep_worker(connection, run)
+                _keep_worker(connection, run)
             connection.close()
     with suppress(OSError):
         Path(address).unlink()
@@ -97,8 +94,8 @@ def serve(address: str, run: Callable[[Sequence[str]], int]) -> int:
     return 0
 
 
-def _keep_worker(connection: socket.socket, run: Callable[[Sequence[str]], int]) -> int:
-    """In the keeper, wait for the worker, tell the job how it ended, and exit; return in the worker."""
+def _keep_worker(connection: socket.socket, run: Callable[[Sequence[str]], int]) -> Never:
+    """Fork the worker, wait for it, and tell the job how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     length, outputs, _, _ = socket.recv_fds(connection, 4, 2)
@@ -106,11 +103,10 @@ def _keep_worker(connection: socket.socket, run: Callable[[Sequence[str]], int])
     worker = os.fork()
     if worker == 0:
         connection.close()
-        return _work(run, outputs, *json.loads(request))
+        _work(run, outputs, *json.loads(request))
     ended = os.pidfd_open(worker)
-    if (
-        ended not in select.select([connection.fileno(), ended], [], [])[0]
-    ):  # the job that asked for the work is gone
+    ready = select.select([connection.fileno(), ended], [], [])[0]
+    if ended not in ready:  # the job that asked for the work is gone
         os.kill(worker, signal.SIGTERM)
     status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
     with suppress(OSError):
@@ -124,7 +120,7 @@ def _work(
     arguments: Sequence[str],
     folder: str,
     environment: dict[str, str],
-) -> int:
+) -> Never:
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -138,4 +134,9 @@ def _work(
     threads = int(environment["OMP_NUM_THREADS"])  # Snakemake's word, which libraries read when they are loaded
     torch.set_num_threads(threads)
     threadpool_limits(threads)
-    return run(arguments)
+    status = run(arguments)
+    # To take down an interpreter with torch in it takes two seconds, for nothing.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

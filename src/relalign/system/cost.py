@@ -13,18 +13,19 @@ _KILOBYTES = 1024 if sys.platform == "darwin" else 1  # in a unit of `ru_maxrss`
 
 @contextmanager
 def cost_logged() -> Iterator[None]:
-    """Log the seconds, the CPU seconds and the peak memory of this process (its children's CPU time, too)."""
+    """Log the seconds, the CPU seconds and the peak memory of this process (its children's CPU time, too).
+
+    Of what fails nothing is logged: its error is the last line.
+    """
     import resource  # not there on Windows, where no job runs
 
     start = time.perf_counter()
-    try:
-        yield
-    finally:
-        own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-        peak = own.ru_maxrss / _KILOBYTES / 1024
-        seconds = time.perf_counter() - start
-        logging.getLogger(__name__).info("took %.2f s, %.2f s of CPU, at most %.0f MB", seconds, cpu, peak)
+    yield
+    own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    peak = own.ru_maxrss / _KILOBYTES / 1024
+    seconds = time.perf_counter() - start
+    logging.getLogger(__name__).info("took %.2f s, %.2f s of CPU, at most %.0f MB", seconds, cpu, peak)
 
 
 def cost_in(log: str) -> tuple[float, float, float] | None:
