@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from relalign import tracking
+from relalign.errors import RelalignError
 from relalign.features.batches import SplitData
 from relalign.features.encoders.trained import TrainedEncoder
 from relalign.layout import Layout
