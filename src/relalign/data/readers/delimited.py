@@ -134,7 +134,8 @@ class _OpenQuoteError(RelalignError):
 
 
 def _parsed(text: str, separator: str, file: Path, quoting: Literal[0, 3]) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(max(len(text), 1))  # the default of 131,072 letters would be a hidden limit
+    # The default of 131,072 letters would be a hidden limit. It is the process's: others must not find it lower.
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))
     parser = csv.reader(StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
     while True:
         line = parser.line_num + 1
