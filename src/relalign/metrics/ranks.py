@@ -27,11 +27,11 @@ class TieGroup:
     `relevant` relevant candidates. A query without any relevant candidate has `relevant` 0.
     """
 
-    above: Int[Tensor, "q"]
-    tied: Int[Tensor, "q"]
-    relevant: Int[Tensor, "q"]
+    above: Int[Tensor, " q"]
+    tied: Int[Tensor, " q"]
+    relevant: Int[Tensor, " q"]
 
-    def expected_rank(self) -> Float[Tensor, "q"]:
+    def expected_rank(self) -> Float[Tensor, " q"]:
         """The mean over random orders of the tied of the best relevant candidate's rank, counted from 1.
 
         The least of r places drawn from n is (n + 1) / (r + 1) on average: alone it is above + 1; among 4
@@ -40,7 +40,7 @@ class TieGroup:
         total = (self.tied + self.relevant).double()
         return self.above.double() + (total + 1) / (self.relevant.double() + 1)
 
-    def hit(self, k: int) -> Float[Tensor, "q"]:
+    def hit(self, k: int) -> Float[Tensor, " q"]:
         """The probability that a relevant candidate is among the first `k`, over random orders of the tied."""
         places = (k - self.above).clamp(min=0)
         total = self.tied + self.relevant
@@ -53,7 +53,7 @@ class TieGroup:
 
 def pair_scores(
     left: Float[Tensor, "p d"], right: Float[Tensor, "p d"], *, chunk: int = 8192
-) -> Float[Tensor, "p"]:
+) -> Float[Tensor, " p"]:
     """Exact (float64) dot products of corresponding rows."""
     parts = [(a.double() * b.double()).sum(1) for a, b in zip(left.split(chunk), right.split(chunk), strict=True)]
     return torch.cat(parts) if parts else left.new_zeros(0, dtype=torch.float64)

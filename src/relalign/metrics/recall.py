@@ -49,11 +49,11 @@ class RecallReport:
 def recall(
     image: Shaped[Array, "n _"],
     text: Shaped[Array, "m _"],
-    text_to_image: Integer[Array, "_"],
+    text_to_image: Integer[Array, " _"],
     *,
     ks: Sequence[int] = (1, 5, 10),
-    image_ids: Integer[Array, "n"] | None = None,
-    text_ids: Integer[Array, "m"] | None = None,
+    image_ids: Integer[Array, " n"] | None = None,
+    text_ids: Integer[Array, " m"] | None = None,
 ) -> RecallReport:
     """R@K in percent, median and mean rank by cosine similarity, over the full ranking of all candidates.
 
@@ -111,5 +111,5 @@ def _direction(group: TieGroup, ks: Sequence[int]) -> Direction:
     )
 
 
-def _numpy(tensor: Float[Tensor, "q"] | Integer[Tensor, "q"]) -> np.ndarray:
+def _numpy(tensor: Float[Tensor, " q"] | Integer[Tensor, " q"]) -> np.ndarray:
     return tensor.cpu().numpy()

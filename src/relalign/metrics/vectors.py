@@ -30,7 +30,7 @@ def rounding_band(width: int) -> float:
 
 
 def unit_rows(
-    rows: Shaped[Array, "n d"], name: str, ids: Sequence[int] | Int[Array, "n"] | None = None
+    rows: Shaped[Array, "n d"], name: str, ids: Sequence[int] | Int[Array, " n"] | None = None
 ) -> Float[Tensor, "n d"]:
     """Rows scaled to length 1 in float64, then stored as float32 on the device they came on.
 

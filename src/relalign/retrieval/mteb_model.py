@@ -43,7 +43,7 @@ class MtebModel:
         first, second = (F.normalize(torch.as_tensor(rows), dim=-1) for rows in (embeddings1, embeddings2))
         return first @ second.T
 
-    def similarity_pairwise(self, embeddings1: _Rows, embeddings2: _Rows) -> Float[Tensor, "row"]:
+    def similarity_pairwise(self, embeddings1: _Rows, embeddings2: _Rows) -> Float[Tensor, " row"]:
         """The cosine of each row of one with the same row of the other."""
         return F.cosine_similarity(torch.as_tensor(embeddings1), torch.as_tensor(embeddings2))
 
