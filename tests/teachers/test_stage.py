@@ -20,10 +20,10 @@ from relalign.layout import Layout
 from relalign.settings import Params
 from relalign.system.artifacts import sha256_file
 from relalign.teachers.stage import train_teacher
-from relalign.training import loop
 from tests.teachers.project import taught_params
 from tests.tiny_project import make_features, spoil_test_rows
 from tests.trained_project import make_project, trained_params
+from tests.training.interrupted import stop_in_epoch
 
 TEXT = "all-minilm-l6-v2"
 FILES = ("model.safetensors", "history.csv", "vectors.npy", "ids.npy", "teacher.json")
@@ -72,15 +72,7 @@ def test_a_teacher_above_a_cut_trains_its_encoder_and_resumes_to_the_same_bytes(
     weights = load_file(straight.teacher(encoder) / "model.safetensors")
     moved = [not torch.equal(value, weights[f"encoder.{name}"]) for name, value in start.named_parameters()]
     assert np.mean(moved) > 0.8, "the encoder is left as it was"
-    real, epochs = loop._run_epoch, []
-
-    def stops(*arguments, **settings):
-        epochs.append(1)
-        if len(epochs) == 4:
-            raise KeyboardInterrupt
-        return real(*arguments, **settings)
-
-    monkeypatch.setattr(loop, "_run_epoch", stops)
+    epochs = stop_in_epoch(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         train_teacher(params, stopped, encoder=encoder)
     train_teacher(params, stopped, encoder=encoder)

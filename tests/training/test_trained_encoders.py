@@ -21,6 +21,7 @@ from relalign.training import loop
 from relalign.training.runs import export, train
 from relalign.training.split_data import load_split, open_stores, trained_encoders, widths_of
 from tests.trained_project import CUTS, cache, make_project, trained_params
+from tests.training.interrupted import stop_in_epoch
 
 CPU = torch.device("cpu")
 METHODS = ("contrastive", "covlr", "rebalanced", "iais", "consensus")
@@ -94,15 +95,7 @@ def test_a_resumed_training_ends_in_the_same_bytes_encoders_included(
     params = trained_params(views=views, training={"epochs": 6})
     straight, stopped = (make_project(tmp_path / name, params) for name in ("straight", "stopped"))
     train(params, straight, method="contrastive", seed=0)
-    real, epochs = loop._run_epoch, []
-
-    def stops(*arguments, **settings):
-        epochs.append(1)
-        if len(epochs) == 4:
-            raise KeyboardInterrupt
-        return real(*arguments, **settings)
-
-    monkeypatch.setattr(loop, "_run_epoch", stops)
+    epochs = stop_in_epoch(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         train(params, stopped, method="contrastive", seed=0)
     train(params, stopped, method="contrastive", seed=0)

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
@@ -36,13 +35,14 @@ from relalign.features.table import Features
 from relalign.layout import Layout
 from relalign.settings import Params
 from relalign.settings.training import Training
-from relalign.system.artifacts import canonical_json, digest, pretty_json, publish, sha256_file
+from relalign.system.artifacts import pretty_json
+from relalign.system.disk import allocate
 from relalign.teachers.measure import METRICS, single_modal_ndcg
 from relalign.teachers.single_modal import SingleModalTeacher
-from relalign.training.checkpoint import drop_checkpoint
 from relalign.training.history import Row, write_history
 from relalign.training.loop import fit
 from relalign.training.process import choose_device, prepare_process
+from relalign.training.published import published_training
 from relalign.training.split_data import features_from, open_store
 from relalign.training.teachers import RECORD
 
@@ -68,21 +68,18 @@ def train_teacher(params: Params, layout: Layout, *, encoder: str) -> None:
         "seed": settings.seed,
     }
     checkpoint = folder.with_name(f".{encoder}.checkpoint")
-    with tracking.training_run(
-        params.tracking,
-        root=layout.root,
+    with published_training(
+        params,
+        layout,
+        folder,
+        made_by="relalign teacher",
+        run=tracking.run_identity(params.dataset, f"teacher-{side}", settings.seed),
         parameters=parameters,
-        **tracking.run_identity(params.dataset, f"teacher-{side}", settings.seed),
-        execution=tracking.Execution(params.dataset, params.record()),
-        resume_file=checkpoint / "mlflow.json",
-        pairs=layout.pairs,
-    ) as tracked:
-        key = canonical_json({"parameters": parameters, "inputs": {n: digest(p) for n, p in inputs.items()}})
-        with publish(folder, made_by="relalign teacher", parameters=parameters, inputs=inputs) as draft:
-            _train(params, layout, encoder, draft, checkpoint, key, tracked)
-        files = [folder / name for name in ("model.safetensors", "history.csv", RECORD)]
-        tracked.finish(model_sha256=sha256_file(files[0]), artifacts=files)
-    drop_checkpoint(checkpoint)
+        inputs=inputs,
+        checkpoint=checkpoint,
+        files=("model.safetensors", "history.csv", RECORD),
+    ) as (draft, key, tracked):
+        _train(params, layout, encoder, draft, checkpoint, key, tracked)
 
 
 def _train(
@@ -167,7 +164,8 @@ def _write_vectors(
 ) -> None:
     np.save(draft / "ids.npy", store.ids, allow_pickle=False)
     shape = (len(store.tokens), store.pooled_width)
-    out = open_memmap(draft / "vectors.npy", mode="w+", dtype=np.float32, shape=shape)
+    allocate(draft / "vectors.npy", np.float32, shape)
+    out = np.load(draft / "vectors.npy", mmap_mode="r+", allow_pickle=False)
     out[:] = np.nan
     for split in ("train", "val"):
         features = features_from(store, _ids(layout, side, split), device)

@@ -1,6 +1,5 @@
 """The stages `train` and `export`: one method, one seed, from features to a published model and embeddings."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,11 @@ from relalign.retrieval.finished import finished
 from relalign.retrieval.index import write_index
 from relalign.settings import Params
 from relalign.settings.methods.cca import Cca
-from relalign.system.artifacts import canonical_json, digest, publish, read_manifest, sha256_file
-from relalign.training.checkpoint import drop_checkpoint
+from relalign.system.artifacts import publish, read_manifest
 from relalign.training.history import Row, write_history
 from relalign.training.loop import fit
 from relalign.training.process import choose_device, prepare_process
+from relalign.training.published import published_training
 from relalign.training.split_data import (
     fusion_start,
     load_split,
@@ -63,26 +62,18 @@ def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     teachers = {f"{side}_teacher": folder for side, folder in teacher_folders(params, layout, asked).items()}
     inputs = model_inputs(params, layout) | teachers
     checkpoint = run.with_name(f".{run.name}.checkpoint")
-    with tracking.training_run(
-        params.tracking,
-        root=layout.root,
+    with published_training(
+        params,
+        layout,
+        run / "model",
+        made_by="relalign train",
+        run=tracking.run_identity(params.dataset, method, seed),
         parameters=parameters,
-        **tracking.run_identity(params.dataset, method, seed),
-        execution=tracking.Execution(params.dataset, params.record()),
-        resume_file=checkpoint / "mlflow.json",
-        pairs=layout.pairs,
-    ) as tracked:
-        key = canonical_json({"parameters": parameters, "inputs": {n: digest(p) for n, p in inputs.items()}})
-        with publish(run / "model", made_by="relalign train", parameters=parameters, inputs=inputs) as draft:
-            history = _fit(params, layout, settings, seed, checkpoint, _hash(key), draft, tracked)
-            write_history(draft, history)
-        files = [run / "model" / name for name in ("model.safetensors", "config.json", "history.csv")]
-        tracked.finish(model_sha256=sha256_file(files[0]), artifacts=files)
-    drop_checkpoint(checkpoint)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+        inputs=inputs,
+        checkpoint=checkpoint,
+        files=("model.safetensors", "config.json", "history.csv"),
+    ) as (draft, key, tracked):
+        write_history(draft, _fit(params, layout, settings, seed, checkpoint, key, draft, tracked))
 
 
 def _fit(

@@ -45,7 +45,7 @@ def with_teachers(data: SplitData, params: Params, layout: Layout, settings: Any
 
 
 def _with_vectors(features: Features, folder: Path, store: FeatureStore) -> Features:
-    read_manifest(folder)
+    read_manifest(folder, verify=True)
     ids = np.load(folder / "ids.npy", allow_pickle=False)
     vectors = np.load(folder / "vectors.npy", mmap_mode="c", allow_pickle=False)
     if not np.array_equal(ids, store.ids) or len(vectors) != len(store.tokens):
@@ -76,5 +76,5 @@ def with_strong(params: Params, layout: Layout, settings: Any) -> tuple[Any, dic
 
 
 def _score(folder: Path) -> float:
-    read_manifest(folder)
+    read_manifest(folder, verify=True)
     return float(json.loads((folder / RECORD).read_text(encoding="utf-8"))["trained"])
