@@ -50,7 +50,7 @@ test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake
 	pytest -n auto -m "not workflow and not long"
 	pytest -n auto -m "workflow and not long"
 
-test-long: $(ENVIRONMENT) ## the tests that take longer than a change can wait for; last results: docs/security.md
+test-long: $(ENVIRONMENT) ## the tests that take longer than a change can wait for: fifty kills a stage, two minutes of fuzz a reader
 	pytest -m long
 
 mutations: $(ENVIRONMENT) ## break each promise of docs/reliability.md in a copy, see its test go red (half an hour)

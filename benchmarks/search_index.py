@@ -13,7 +13,7 @@ import time
 import faiss
 import numpy as np
 
-from relalign.serve.search_index import build_index
+from relalign.serve.search_index import ROWS_A_LIST, build_index, number_of_lists
 
 CENTRES, NOISE, QUERIES, K = 10_000, 1.0, 200, 10
 
@@ -45,9 +45,8 @@ def graph(rows):
 
 
 def codes(rows):
-    lists = 2 ** round(np.log2(4 * np.sqrt(len(rows))))
-    index = faiss.index_factory(rows.shape[1], f"IVF{lists},PQ64", faiss.METRIC_INNER_PRODUCT)
-    index.cp.max_points_per_centroid, index.nprobe = 64, 32
+    index = faiss.index_factory(rows.shape[1], f"IVF{number_of_lists(len(rows))},PQ64", faiss.METRIC_INNER_PRODUCT)
+    index.cp.max_points_per_centroid, index.nprobe = ROWS_A_LIST, 32
     index.train(rows)
     index.add(rows)
     return index

@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from relalign.commands.ui import SORTED
 from relalign.settings import load_params
 from relalign.tracking import store_uri
 from tests.serve.browser import chromium, picture
@@ -25,7 +26,6 @@ from tests.serve.browser import chromium, picture
 WORKFLOW = "workflowType=machine_learning"
 COLUMNS = ("test/i2i_ndcg_at_10", "test/t2i_recall_at_1", "test/i2t_recall_at_1", "test/rsum")
 SIZES = {"runs": (1900, 700), "charts": (1500, 900), "compare": (1500, 650)}
-SORTED = "&orderByKey=metrics.%60test%2Frsum%60&orderByAsc=false"
 CLOSE_ASSISTANT = By.CSS_SELECTOR, "[data-component-id='mlflow.assistant.chat_panel.close']"
 SECONDS_TO_START = 120
 
@@ -78,7 +78,7 @@ def main() -> None:
     compare = f"compare-runs?runs={ids}&experiments=[%22{experiment}%22]&{WORKFLOW}"
     pages = {
         "runs": f"experiments/{experiment}/runs?{WORKFLOW}",
-        "charts": f"experiments/{experiment}/runs?{WORKFLOW}{SORTED}&compareRunsMode=CHART",
+        "charts": f"experiments/{experiment}/runs?{SORTED}&compareRunsMode=CHART",
         "compare": compare,
     }
     with ui(options.params) as address:

@@ -63,26 +63,16 @@ def _attend_in_parts(
     mask: Bool[Tensor, "batch 1 1 token"],
 ) -> Float[Tensor, "batch head 1 head_width"]:
     """Attention over the parts as over one; einsum reads a part of one row as it lies."""
+
+    def with_part(given: Tensor, part: Tensor, given_axes: str, axes: str) -> Tensor:
+        rows, part = ("", part[0]) if len(part) == 1 else ("b", part)
+        return torch.einsum(f"{given_axes},{rows}htd->{axes}", given, part)
+
     scaled = query[:, :, 0] / query.shape[-1] ** 0.5
-    logits = torch.cat(
-        [
-            torch.einsum("bhd,htd->bht", scaled, key[0])
-            if len(key) == 1
-            else torch.einsum("bhd,bhtd->bht", scaled, key)
-            for key in keys
-        ],
-        dim=2,
-    )
+    logits = torch.cat([with_part(scaled, key, "bhd", "bht") for key in keys], dim=2)
     weights = logits.masked_fill(~mask[:, 0], -torch.inf).softmax(-1).split([key.shape[2] for key in keys], dim=2)
-    attended = torch.stack(
-        [
-            torch.einsum("bht,htd->bhd", weight, value[0])
-            if len(value) == 1
-            else torch.einsum("bht,bhtd->bhd", weight, value)
-            for weight, value in zip(weights, values, strict=True)
-        ]
-    ).sum(0)
-    return attended[:, :, None]
+    parts = [with_part(weight, value, "bht", "bhd") for weight, value in zip(weights, values, strict=True)]
+    return torch.stack(parts).sum(0)[:, :, None]
 
 
 class FusionLayer(nn.Module):

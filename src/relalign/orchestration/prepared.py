@@ -35,7 +35,6 @@ IMPORTS = (
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.tracking",
 )
-_LONGEST_REQUEST = 1 << 20
 _LONGEST_ADDRESS = 100  # of a socket, by the kernel's rule
 
 
@@ -45,8 +44,10 @@ def start(workflow: Any) -> None:
     jobs = sum(map(workflow._dag.needrun, workflow._dag.jobs))
     if not here or jobs < JOBS_WORTH_IT or sys.platform != "linux":
         return
-    address = str(Path(tempfile.mkdtemp(prefix="relalign-")) / "jobs")
+    folder = Path(tempfile.mkdtemp(prefix="relalign-"))
+    address = str(folder / "jobs")
     if len(address.encode()) > _LONGEST_ADDRESS:
+        folder.rmdir()
         return
     relalign = str(Path(sys.executable).parent / "relalign")
     # The pipe's other end closes when Snakemake ends, in whatever way, and so the process ends.
@@ -82,9 +83,9 @@ def serve(address: str, run: Callable[[Sequence[str]], int]) -> int:
         listener.bind(f"{address}.new")
         listener.listen(128)
         Path(f"{address}.new").rename(address)
-        while sys.stdin not in (ready := select.select([sys.stdin, listener], [], [])[0]):
+        while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
             connection, _ = listener.accept()
-            if listener in ready and os.fork() == 0:
+            if os.fork() == 0:
                 listener.close()
                 _keep_worker(connection, run)
             connection.close()

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG element and the sentence below it."""
+    """A picture as HTML, drawn in place (an SVG element) or made elsewhere, and the sentence below it."""
 
     svg: str
     caption: str

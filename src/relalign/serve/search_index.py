@@ -36,6 +36,11 @@ class SearchIndex:
         return scores, rows
 
 
+def number_of_lists(rows: int) -> int:
+    """The power of two next to 4 sqrt(rows), as FAISS's guidelines have it."""
+    return int(2 ** round(np.log2(4 * sqrt(rows))))
+
+
 def build_index(
     vectors: Float32[NDArray[np.float32], "row width"], *, exact_below: int = EXACT_BELOW
 ) -> SearchIndex:
@@ -48,7 +53,7 @@ def build_index(
     exact.add(vectors)
     if len(vectors) < exact_below:
         return SearchIndex(exact, "Flat", 1.0)
-    lists = 2 ** round(np.log2(4 * sqrt(len(vectors))))
+    lists = number_of_lists(len(vectors))
     index = faiss.IndexIVFFlat(
         faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], lists, faiss.METRIC_INNER_PRODUCT
     )

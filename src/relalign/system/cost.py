@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LINE = re.compile(r"took ([\d.]+) s, ([\d.]+) s of CPU, at most (\d+) MB")
-_KILOBYTES = 1024 if sys.platform == "darwin" else 1  # in a unit of `ru_maxrss`
+_A_MEGABYTE = 1024**2 if sys.platform == "darwin" else 1024  # in the units of `ru_maxrss`
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def cost_logged() -> Iterator[None]:
     yield
     own, children = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-    peak = own.ru_maxrss / _KILOBYTES / 1024
+    peak = own.ru_maxrss / _A_MEGABYTE
     seconds = time.perf_counter() - start
     logging.getLogger(__name__).info("took %.2f s, %.2f s of CPU, at most %.0f MB", seconds, cpu, peak)
 

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from numpy.lib.format import open_memmap
-
 from relalign.errors import RelalignError
 
 # Libraries that write files themselves (NumPy, safetensors, FAISS) pass on the words and not the number.
@@ -50,6 +48,8 @@ def refusal(error: Exception) -> str | None:
 def allocate(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
     """Make a file of zeros that `np.load(path, mmap_mode="r+")` opens; all its space is taken now, so that a full
     disk is an `OSError` here and not a crash when it is written."""
+    from numpy.lib.format import open_memmap  # not for each command that may have to say what the disk refuses
+
     open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     with path.open("r+b") as stream:
         os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
