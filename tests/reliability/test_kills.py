@@ -58,16 +58,16 @@ def kill_and_run_again(project: StagedProject, stage: str, kills: int) -> None:
     seconds = time.monotonic() - began
     assert project.contents(*STAGES[stage].outputs) == expected, "not even an uninterrupted run gives equal bytes"
     draw, number, hits = random.Random(stage), 0, 0
-    while number < kills:
+    while number < kills or not hits:
         if draw.random() < 0.7:  # else there is an older result, which is to be replaced
             project.remove(stage)
-        moments = [draw.uniform(0, 0.9) * seconds for _ in range(min(3, kills - number))]
+        moments = [draw.uniform(0, 0.9) * seconds for _ in range(max(1, min(3, kills - number)))]
         hits += sum(project.kill(lambda: main(project.arguments(stage)), moment) for moment in moments)
         number += len(moments)
         project.run(stage)
         assert project.contents(*STAGES[stage].outputs) == expected, f"killed after {moments} s"
         assert project.left_behind() == [], f"killed after {moments} s"
-    assert hits, "all kills came too late to test anything"
+        seconds /= 1 if hits else 2  # all came too late: it is faster than it was at first
 
 
 @KILLS
@@ -82,12 +82,12 @@ def test_a_training_killed_while_it_is_tracked_leaves_one_finished_run_with_ever
     seconds = time.monotonic() - began
     whole = runs_of(project)
     draw, number, hits = random.Random("tracked"), 0, 0
-    while number < kills:
+    while number < kills or not hits:
         project.remove("train")
         if draw.random() < 0.5:  # the store too is made while the kills come
             for file in project.root.glob("mlflow.db*"):
                 file.unlink()
-        for _ in range(min(3, kills - number)):
+        for _ in range(max(1, min(3, kills - number))):
             moment = draw.uniform(0, 0.9) * seconds
             hits += project.kill(lambda: main(project.arguments("train")), moment)
             number += 1
@@ -96,7 +96,7 @@ def test_a_training_killed_while_it_is_tracked_leaves_one_finished_run_with_ever
         assert project.contents(*STAGES["train"].outputs) == expected
         assert runs_of(project)[-1] == whole[-1]
         assert {status for status, _ in runs_of(project)} == {"FINISHED"}
-    assert hits, "all kills came too late to test anything"
+        seconds /= 1 if hits else 2
 
 
 def runs_of(project: StagedProject) -> list[tuple[str, list[tuple[str, int, float]]]]:
@@ -123,15 +123,15 @@ def test_a_commit_to_dvc_that_is_killed_and_run_again_leaves_the_lock_and_the_ca
     expected = project.contents(*places)
     assert expected["dvc.lock"]
     draw, number, hits = random.Random("commit"), 0, 0
-    while number < kills:
+    while number < kills or not hits:
         (project.root / "dvc.lock").unlink(missing_ok=True)
         shutil.rmtree(project.root / ".dvc/cache")
-        for _ in range(min(3, kills - number)):
+        for _ in range(max(1, min(3, kills - number))):
             hits += project.kill(lambda: commit_all(names), draw.uniform(0, 0.9) * seconds)
             number += 1
         assert project.wait(project.start(lambda: commit_all(names))) == 0, project.said()
         assert project.contents(*places) == expected
-    assert hits, "all kills came too late to test anything"
+        seconds /= 1 if hits else 2
 
 
 def test_a_commit_to_dvc_that_is_killed_while_it_writes_leaves_the_old_lock(project: StagedProject) -> None:
