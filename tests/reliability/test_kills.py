@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from mlflow import MlflowClient
 
 from relalign.cli import main
 from relalign.orchestration.dvc_records import changed
@@ -157,9 +158,33 @@ def test_a_tracking_store_whose_making_was_killed_is_made_again(project: StagedP
     assert [status for status, _ in runs_of(project)] == ["FINISHED"]
 
 
+def test_a_run_of_which_only_the_name_was_written_when_it_was_killed_is_the_one_that_goes_on(
+    project: StagedProject,
+) -> None:
+    project.clone.edit_params(tracking={"enabled": True})
+    project.remove("train")
+    killed = project.start(
+        lambda: (killed_when_it_would(MlflowClient, "log_batch"), main(project.arguments("train")))[1]
+    )
+    assert project.wait(killed) == -signal.SIGKILL
+    assert [status for status, _ in runs_of(project)] == ["RUNNING"]
+    project.run("train")
+    assert [status for status, _ in runs_of(project)] == ["FINISHED"]
+
+
+def test_a_draft_that_was_killed_before_it_had_its_name_is_removed_by_the_next_run(project: StagedProject) -> None:
+    project.remove("features image")
+    arguments = project.arguments("features image")
+    killed = project.start(lambda: (killed_when_it_would(Path, "rename"), main(arguments))[1])
+    assert project.wait(killed) == -signal.SIGKILL
+    assert project.left_behind()
+    project.run("features image")
+    assert project.left_behind() == []
+
+
 def killed_when_it_would(owner: type, name: str) -> None:
     """Make this process `kill -9` itself in place of calling that."""
-    setattr(owner, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 
 
 def stage_names(project: StagedProject) -> list[str]:

@@ -226,7 +226,7 @@ def test_a_default_experiment_that_somebody_uses_stays(tmp_path: Path) -> None:
     assert ("Default", "active") in rows(tmp_path, "SELECT name, lifecycle_stage FROM experiments")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"run_id": "gone", "parameters": "x"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"start": "gone", "parameters": "x"}'])
 def test_a_useless_resume_file_starts_a_new_run(
     root: Path, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,6 @@ after the rows themselves), `key.json`, and, once all is done, `sha256.json`.
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relalign.features.inputs import EncodedRows, Inputs, Shape
-from relalign.system.artifacts import pretty_json, read_manifest, sha256_file, write_atomic
+from relalign.system.artifacts import new_draft, pretty_json, read_manifest, sha256_file, write_atomic
 from relalign.system.disk import allocate
 
 ROWS = ("tokens", "lengths", "pooled", "summary")
@@ -46,7 +45,7 @@ class FeatureDraft:
         """Make an empty draft. All its space is taken now, so that a full disk is an `OSError` here and not a
         crash later."""
         rows = len(inputs.ids) * inputs.views
-        temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        temporary = new_draft(folder.parent, f"{folder.name}.draft-")
         try:
             allocate(temporary / "tokens.npy", shape.dtype, (rows, shape.tokens, shape.width))
             allocate(temporary / "pooled.npy", np.float32, (rows, shape.pooled_width))

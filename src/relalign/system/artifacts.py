@@ -115,11 +115,7 @@ def publish(
     ...     (draft / "answer.txt").write_text("42")
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    begun = f".{folder.name}.draft-"
-    for abandoned in folder.parent.iterdir():
-        if abandoned.name.startswith(begun):
-            shutil.rmtree(abandoned, ignore_errors=True)
-    draft = Path(tempfile.mkdtemp(prefix=begun, dir=folder.parent))
+    draft = new_draft(folder.parent, f".{folder.name}.draft-")
     try:
         draft.chmod(0o755)
         yield draft
@@ -132,6 +128,14 @@ def publish(
         _flush(folder.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def new_draft(parent: Path, prefix: str) -> Path:
+    """A new empty folder in `parent`; those of that prefix which killed processes left are removed."""
+    for abandoned in parent.iterdir():
+        if abandoned.name.startswith(prefix):
+            shutil.rmtree(abandoned, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
 
 
 def read_manifest(

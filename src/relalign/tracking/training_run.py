@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 from relalign.settings.tracking import Tracking
 from relalign.system.artifacts import canonical_json, digest, sha256_file, write_atomic
@@ -56,37 +57,39 @@ class Run:
         execution: Execution,
     ) -> None:
         self._client, experiment = connect(self._settings, self._root, execution.dataset)
-        fingerprint = hashlib.sha256(canonical_json(flatten(parameters)).encode()).hexdigest()
-        if self._reopen(fingerprint):
-            return
-        with store_lock(self._settings, self._root):
-            parent = parent_run(self._client, experiment, execution, self._root)
-        described = {**tags, **git_state(self._root), "mlflow.parentRunId": parent}
-        run = self._client.create_run(experiment, run_name=name, tags=described)
+        start = self._start(hashlib.sha256(canonical_json(flatten(parameters)).encode()).hexdigest())
+        found = self._client.search_runs([experiment], filter_string=f"tags.start = '{start}'", max_results=1)
+        if found:
+            run = found[0]
+            self._client.update_run(run.info.run_id, status="RUNNING")
+            for key in run.data.metrics:
+                history = self._client.get_metric_history(run.info.run_id, key)
+                self._logged |= {(key, item.step) for item in history}
+        else:
+            with store_lock(self._settings, self._root):
+                parent = parent_run(self._client, experiment, execution, self._root)
+            described = {**tags, **git_state(self._root), "mlflow.parentRunId": parent, "start": start}
+            run = self._client.create_run(experiment, run_name=name, tags=described)
         self._run_id = run.info.run_id
+        # Again in a run that was found: it may have been killed in between.
         _log_parameters(self._client, self._run_id, run_parameters(parameters, tags))
         if pairs is not None:
             _log_dataset(self._client, self._run_id, execution.dataset, pairs, self._root)
-        write_atomic(self._resume_file, json.dumps({"run_id": self._run_id, "parameters": fingerprint}))
 
-    def _reopen(self, fingerprint: str) -> bool:
-        """Continue the run that `resume_file` names, if it is of the same parameters and still there."""
-        from mlflow.exceptions import MlflowException
+    def _start(self, parameters: str) -> str:
+        """The name, kept in `resume_file`, by which the run is found again that a killed process had opened.
 
+        It is on disk before the run is made: whenever a process is killed, no run stays behind that none finishes.
+        """
         try:
             kept = json.loads(self._resume_file.read_text())
-            if kept["parameters"] != fingerprint:
-                return False
-            run = self._client.get_run(kept["run_id"])
-        except (OSError, ValueError, KeyError, TypeError, MlflowException):
-            return False
-        if run.info.lifecycle_stage != "active":
-            return False
-        self._run_id = run.info.run_id
-        self._client.update_run(self._run_id, status="RUNNING")
-        for key in run.data.metrics:
-            self._logged |= {(key, item.step) for item in self._client.get_metric_history(self._run_id, key)}
-        return True
+            if kept["parameters"] == parameters:
+                return str(UUID(kept["start"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        start = str(uuid4())
+        write_atomic(self._resume_file, json.dumps({"start": start, "parameters": parameters}))
+        return start
 
     def _log(self, metrics: Mapping[str, float | int], step: int, milliseconds: int) -> None:
         from mlflow.entities import Metric
@@ -147,7 +150,7 @@ def training_run(
 ) -> Iterator[Run]:
     """One MLflow run around a training: FINISHED, or FAILED or KILLED if the body raises.
 
-    It lies below the run of its `execution`. `resume_file` keeps its id until it is finished: a job that starts
+    It lies below the run of its `execution`. `resume_file` keeps its name until it is finished: a job that starts
     again with the same parameters continues it. `pairs` is the published folder of the pairs table, recorded as
     the dataset.
     """
