@@ -10,11 +10,11 @@ import yaml
 import relalign.evaluation.added
 import relalign.methods
 from relalign.errors import RelalignError
-from relalign.evaluation.relevance_files import make_relevance
 from relalign.evaluation.stage import evaluate
 from relalign.layout import Layout
 from relalign.methods.model_files import load_model
 from relalign.orchestration.method_identity import method_identity
+from relalign.retrieval.relevance_files import make_relevance
 from relalign.settings import Params
 from relalign.training.runs import export, train
 from tests.tiny_project import make_features, tiny_params

@@ -59,9 +59,9 @@ def test_order_of_files_does_not_matter_and_a_run_folder_is_written(files, tmp_p
 
 def test_captions_follow_the_rows_they_were_given_with(files, tmp_path):
     """Relevance computed from shuffled rows equals that of the rows in order of their ids."""
-    from relalign.evaluation.relevance_files import Relevance
     from relalign.evaluation.single_modal import measure_single_modal
     from relalign.evaluation.test_set import graded_test_set
+    from relalign.retrieval.relevance_files import Relevance
 
     main(command(files, "--output", str(tmp_path / "run")))
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())

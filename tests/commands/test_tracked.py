@@ -25,10 +25,10 @@ from mlflow.tracking import MlflowClient
 
 from relalign.commands.tracked import track_results
 from relalign.errors import RelalignError
-from relalign.evaluation.relevance_files import make_relevance
 from relalign.evaluation.stage import evaluate
 from relalign.layout import Layout
 from relalign.retrieval.embeddings import load_embeddings
+from relalign.retrieval.relevance_files import make_relevance
 from relalign.settings import Params
 from relalign.training.history import validation_rsum
 from relalign.training.runs import export, train

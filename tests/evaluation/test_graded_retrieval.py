@@ -4,11 +4,11 @@ import torch
 
 from relalign.errors import RelalignError
 from relalign.evaluation.mixed import measure_mixed, measure_mixed_released
-from relalign.evaluation.relevance_files import Relevance
 from relalign.evaluation.single_modal import measure_single_modal
 from relalign.evaluation.test_set import graded_test_set
 from relalign.metrics import similarity
 from relalign.retrieval.embeddings import Embeddings
+from relalign.retrieval.relevance_files import Relevance
 from tests.runs_on_disk import random_embeddings
 from tests.twins import protocol as twin
 

@@ -11,11 +11,11 @@ import torch
 
 from relalign.errors import RelalignError
 from relalign.evaluation.phrase_regions import Phrase, phrase_masks, read_tokeniser
-from relalign.evaluation.relevance_files import make_relevance
 from relalign.evaluation.stage import evaluate
 from relalign.methods.model_files import load_model
 from relalign.metrics.isd import annotated_attention_distance
 from relalign.retrieval.embeddings import load_embeddings, write_embeddings
+from relalign.retrieval.relevance_files import make_relevance
 from relalign.system.artifacts import publish, read_manifest
 from relalign.training.runs import export, train
 from relalign.training.split_data import load_split

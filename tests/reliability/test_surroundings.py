@@ -19,7 +19,7 @@ def refused(*arguments, **named):
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refused
 
 import numpy as np
-from relalign.evaluation.relevance_files import make_relevance
+from relalign.retrieval.relevance_files import make_relevance
 from relalign.evaluation.stage import evaluate
 from relalign.training.runs import export, train
 from tests.tiny_project import make_features, tiny_params

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from relalign.errors import RelalignError
-from relalign.evaluation.relevance_files import make_relevance, relevance_of_split
+from relalign.retrieval.relevance_files import make_relevance, relevance_of_split
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.record import SearchRecord, current_search, kept_path, read_search
 from relalign.study.runs import run_variant

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from relalign.errors import RelalignError
-from relalign.evaluation.relevance_files import make_relevance
 from relalign.evaluation.stage import evaluate
 from relalign.layout import Layout
 from relalign.methods.model_files import build_method, load_model
 from relalign.retrieval.embeddings import embed, load_embeddings
 from relalign.retrieval.finished import finished
+from relalign.retrieval.relevance_files import make_relevance
 from relalign.settings import Params
 from relalign.training import loop
 from relalign.training.runs import export, train

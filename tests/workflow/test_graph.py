@@ -27,7 +27,7 @@ ENTRIES = {
     "download": "data/download",
     "download_encoder": "features/encoders",
     "validate": "data/validation",
-    "relevance": "evaluation/relevance_files",
+    "relevance": "retrieval/relevance_files",
     "features": "features/extraction",
     "teacher": "teachers/stage",
     "train": "training/runs",

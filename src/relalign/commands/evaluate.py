@@ -13,11 +13,11 @@ from relalign.commands.arrays import read_array, read_embeddings, read_lines, re
 from relalign.commands.table import interval_table
 from relalign.errors import RelalignError
 from relalign.evaluation.judgements import read_graded_pairs, read_positives
-from relalign.evaluation.relevance_files import Relevance
 from relalign.evaluation.result_files import query_table, summary, write_evaluation
 from relalign.evaluation.suite import Knowledge, measure
 from relalign.metrics.relevance import rouge_l
 from relalign.retrieval.embeddings import Embeddings
+from relalign.retrieval.relevance_files import Relevance
 from relalign.settings.evaluate import Evaluate
 from relalign.system.artifacts import pretty_json, publish, write_atomic
 

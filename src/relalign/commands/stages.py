@@ -42,7 +42,7 @@ def _validate(params: Params, layout: Layout, options: argparse.Namespace) -> No
 
 
 def _relevance(params: Params, layout: Layout, options: argparse.Namespace) -> None:
-    from relalign.evaluation.relevance_files import make_relevance
+    from relalign.retrieval.relevance_files import make_relevance
 
     make_relevance(layout)
 

@@ -9,12 +9,12 @@ from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 from torch import Tensor
 
-from relalign.evaluation.relevance_files import Relevance
 from relalign.evaluation.single_modal import measure_single_modal
 from relalign.evaluation.test_set import graded_test_set
 from relalign.features.batches import SplitData
 from relalign.metrics.measurement import Measurement
 from relalign.retrieval.embeddings import Embeddings
+from relalign.retrieval.relevance_files import Relevance
 from relalign.retrieval.two_stage import caption_positions
 
 

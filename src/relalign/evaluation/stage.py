@@ -19,7 +19,6 @@ from relalign.evaluation.phrase_regions import (
     read_phrases,
     read_tokeniser,
 )
-from relalign.evaluation.relevance_files import load_relevance
 from relalign.evaluation.result_files import ATTENTION_FILE, SUMMARY_METRICS, write_evaluation
 from relalign.evaluation.suite import CrossScores, Knowledge, measure, released_scores
 from relalign.features.batches import SplitData
@@ -30,6 +29,7 @@ from relalign.model.backbone import Backbone
 from relalign.retrieval.embeddings import Embeddings, load_embeddings
 from relalign.retrieval.finished import finished
 from relalign.retrieval.fusion_share import choose_fusion_share
+from relalign.retrieval.relevance_files import load_relevance
 from relalign.retrieval.two_stage import caption_positions, two_stage
 from relalign.settings import Params
 from relalign.system.artifacts import pretty_json, publish, read_manifest, write_atomic

@@ -22,12 +22,12 @@ from relalign.evaluation.judgements import (
 from relalign.evaluation.labelled import measure_labels
 from relalign.evaluation.languages import measure_languages
 from relalign.evaluation.mixed import measure_mixed, measure_mixed_released
-from relalign.evaluation.relevance_files import Relevance
 from relalign.evaluation.single_modal import measure_single_modal
 from relalign.evaluation.space import measure_neighbours, measure_space
 from relalign.evaluation.test_set import GradedTestSet, graded_test_set
 from relalign.metrics.measurement import Measurement
 from relalign.retrieval.embeddings import Embeddings
+from relalign.retrieval.relevance_files import Relevance
 from relalign.settings.evaluate import Evaluate
 
 Results = tuple[list[Measurement], dict[str, float]]

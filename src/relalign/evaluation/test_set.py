@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relalign.errors import RelalignError
-from relalign.evaluation.relevance_files import Relevance
 from relalign.metrics.vectors import unit_rows
 from relalign.retrieval.embeddings import Embeddings
+from relalign.retrieval.relevance_files import Relevance
 
 
 @dataclass(frozen=True)

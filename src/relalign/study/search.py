@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 
 from relalign.evaluation.cross_modal import measure_recall
-from relalign.evaluation.relevance_files import relevance_of_split
 from relalign.evaluation.single_modal import measure_single_modal
 from relalign.evaluation.test_set import graded_test_set
 from relalign.methods.model_files import load_model
 from relalign.metrics.measurement import SUM
+from relalign.retrieval.relevance_files import relevance_of_split
 from relalign.settings import Params
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.record import SearchRecord, Trial, best, fingerprint, kept_path, read_search

@@ -27,22 +27,22 @@ from torch import Tensor
 from relalign import tracking
 from relalign.data.pairs import read_pairs
 from relalign.errors import RelalignError
-from relalign.evaluation.relevance_files import relevance_of_split
 from relalign.features.batches import SplitData
 from relalign.features.encoders.trained import load_trained
 from relalign.features.store import FeatureStore
 from relalign.features.table import Features
 from relalign.layout import Layout
+from relalign.retrieval.relevance_files import relevance_of_split
 from relalign.settings import Params
 from relalign.settings.training import Training
 from relalign.system.artifacts import pretty_json
 from relalign.system.disk import allocate
-from relalign.teachers.measure import METRICS, single_modal_ndcg
 from relalign.teachers.single_modal import SingleModalTeacher
 from relalign.training.history import Row, write_history
 from relalign.training.loop import fit
 from relalign.training.process import choose_device, prepare_process
 from relalign.training.published import published_training
+from relalign.training.relations import METRICS, single_modal_ndcg
 from relalign.training.split_data import features_from, open_store
 from relalign.training.teachers import RECORD
 

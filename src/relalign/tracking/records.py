@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 from relalign.system.artifacts import canonical_json
 
 TRAINING = ("loss/total", "learning_rate", "temperature")
-VALIDATION = ("rsum", "i2t/recall@1", "t2i/recall@1", "isd/singular")
+VALIDATION = ("rsum", "i2t/recall@1", "t2i/recall@1", "i2i/ndcg@10", "t2t/ndcg@10", "isd/singular")
 TEST = (
     *("rsum", "i2t/recall@1", "i2t/recall@5", "i2t/recall@10", "t2i/recall@1", "t2i/recall@5", "t2i/recall@10"),
     *("i2t/median_rank", "t2i/median_rank", "i2i/ndcg@10", "t2t/ndcg@10", "i2i/map@r", "t2t/map@r"),

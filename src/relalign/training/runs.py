@@ -29,6 +29,7 @@ from relalign.training.history import Row, write_history
 from relalign.training.loop import fit
 from relalign.training.process import choose_device, prepare_process
 from relalign.training.published import published_training
+from relalign.training.relations import Relations
 from relalign.training.split_data import (
     fusion_start,
     load_split,
@@ -92,13 +93,15 @@ def _fit(
     stores = open_stores(params, layout)
     data = with_teachers(load_split(params, layout, "train", device=device, seed=seed), params, layout, settings)
     validation = load_split(params, layout, "val", device=device, seed=seed)
+    rotated = seed if params.datasets[params.dataset].rotate_validation else None
+    relations = Relations.of(layout, "val", validation, rotated_by=rotated)
     fusion = None
     if not trains:
         widths = widths_of(*stores, encoders)
         fits = isinstance(settings, Cca)
         embedder = fit_cca(data, settings, widths=widths) if fits else ZeroShotEmbedder(widths)
         module: torch.nn.Module = embedder
-        history: list[Row] = [{"epoch": 0, **validation_metrics(embedder, validation)}]
+        history: list[Row] = [{"epoch": 0, **validation_metrics(embedder, validation, relations)}]
         tracked.log_epoch(history[0], step=0)
     else:
         trained, encoders, fusion = starting_method(params, layout, settings, data, seed=seed)
@@ -106,7 +109,7 @@ def _fit(
         progress = fit(
             trained,
             data,
-            lambda: validation_metrics(trained.backbone, validation),
+            lambda: validation_metrics(trained.backbone, validation, relations),
             params.training,
             seed=seed,
             checkpoint=checkpoint,

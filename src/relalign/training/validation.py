@@ -10,21 +10,26 @@ from relalign.model.backbone import Backbone
 from relalign.retrieval.embeddings import embed
 from relalign.retrieval.finished import finished
 from relalign.training.history import Row
+from relalign.training.relations import Relations
 
 ATTENTION_PAIRS = 256
 
 
-def validation_metrics(embedder: Embedder, validation: SplitData) -> Row:
-    """Recall of the first stage on the validation split, and the attention distance of some of its pairs.
+def validation_metrics(embedder: Embedder, validation: SplitData, relations: Relations) -> Row:
+    """Recall of the first stage on the validation split, relations within each modality, in the shared space and
+    in the encoders' own (`encoder/`), and the attention distance of some pairs.
 
     `val/rsum` is what selection and stopping use.
     """
     validation = finished(embedder, validation)
     image, text = embed(embedder, validation)
-    report = recall(image, text, validation.image_of_caption.numpy(force=True))
-    return {
-        f"val/{name}": value for name, value in {**report.metrics(), **_attention(embedder, validation)}.items()
+    row: Row = {
+        **recall(image, text, validation.image_of_caption.numpy(force=True)).metrics(),
+        **relations.measure(torch.from_numpy(image), torch.from_numpy(text)),
+        **relations.measure(validation.image.pooled, validation.text.pooled, prefix="encoder/"),
+        **_attention(embedder, validation),
     }
+    return {f"val/{name}": value for name, value in row.items()}
 
 
 @torch.inference_mode()

@@ -38,9 +38,12 @@ def make_relevance(layout: Layout) -> None:
         np.save(draft / "image_ids.npy", image_ids.astype(np.int64), allow_pickle=False)
 
 
-def relevance_of_split(layout: Layout, split: str) -> Relevance:
-    """The same for any split, in memory: tuning needs that of the validation split, and only once a model."""
-    pairs = read_pairs(layout, split).sort_values("caption_id")
+def relevance_of_split(layout: Layout, split: str, *, rotated_by: int | None = None) -> Relevance:
+    """The same for any split, in memory: training and tuning need that of the validation split.
+
+    `rotated_by` is a seed that has a validation split of its own.
+    """
+    pairs = read_pairs(layout, split, rotated_by=rotated_by).sort_values("caption_id")
     image_ids, column = np.unique(pairs["image_id"].to_numpy(), return_inverse=True)
     matrix = rouge_l(pairs["caption"].tolist(), column, len(image_ids))
     return Relevance(matrix, pairs["caption_id"].to_numpy(np.int64), image_ids.astype(np.int64))

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from relalign.errors import RelalignError
-from relalign.evaluation.relevance_files import load_relevance, make_relevance
 from relalign.layout import Layout
+from relalign.retrieval.relevance_files import load_relevance, make_relevance
 from relalign.system.artifacts import publish
 from tests.twins import rouge as twin
 
