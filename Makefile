@@ -3,7 +3,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce study search test test-long mutations lint audit sbom fuzz benchmarks ui lock clean
+.PHONY: help install reproduce study premise search test test-long mutations lint audit sbom fuzz benchmarks ui lock clean
 
 # cpu or cuda; without a word, what is installed stays.
 TORCH ?= $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*) .venv/.installed-cpu))
@@ -42,6 +42,9 @@ reproduce: $(ENVIRONMENT) ## run the pipeline on the data of params.yaml, print 
 
 study: $(ENVIRONMENT) ## the study of study.yaml: all methods and ablations as tuned, docs/findings.md (hours)
 	snakemake --cores $(CORES) study
+
+premise: $(ENVIRONMENT) ## what training does to relations within a modality, by how much of the encoders trains (hours)
+	snakemake --cores $(CORES) premise
 
 search: $(ENVIRONMENT) ## tune all methods anew and keep the record, docs/search/*.json (hours)
 	snakemake --cores $(CORES) search

@@ -86,3 +86,14 @@ def study_metrics():
         for seed in study.sweep.seeds
     ]
     return main + sweep
+
+
+def premise_models():
+    """The models of the section `premise`: every cut with every seed."""
+    model = "results/{dataset}/study/premise/{cut}/{method}/seed{seed}/model"
+    return [
+        model.format(dataset=dataset, cut=cut, method=study.premise.method, seed=seed)
+        for dataset in (study.premise.datasets if study.premise else ())
+        for cut, seeds in study.premise.runs_on(dataset).items()
+        for seed in seeds
+    ]

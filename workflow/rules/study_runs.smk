@@ -5,6 +5,7 @@ wildcard_constraints:
     variant="|".join(map(re.escape, study.variants)),
     condition=r"clean|(image|text)-[a-z]+-\d+",
     trial=r"\d+",
+    cut="|".join(map(re.escape, study.premise.cuts)) if study.premise else "none",
 
 
 rule study:
@@ -143,3 +144,61 @@ rule study_findings:
         runtime=60,
     shell:
         "relalign study findings > {log:q} 2>&1"
+
+
+rule study_premise_features:
+    input:
+        sources("features"),
+        raw="data/raw/{dataset}",
+        pairs="data/pairs/{dataset}",
+        encoders=expand("data/encoders/{encoder}", encoder=config["encoders"].values()),
+    output:
+        directory(expand("data/study/{{dataset}}/premise/{{cut}}/{encoder}", encoder=config["encoders"].values())),
+    log:
+        "logs/{dataset}/study/premise/features-{cut}.log",
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=600,
+    params:
+        settings=lambda wildcards: canonical(
+            [config["encoder"][encoder] for encoder in config["encoders"].values()],
+            study.premise.cuts[wildcards.cut].model_dump(include={"image", "text"}),
+        ),
+    shell:
+        "relalign study premise-features --dataset {wildcards.dataset:q} --cut {wildcards.cut:q} > {log:q} 2>&1"
+
+
+rule study_premise_run:
+    input:
+        sources("train"),
+        expand("data/study/{{dataset}}/premise/{{cut}}/{encoder}", encoder=config["encoders"].values()),
+        encoders=expand("data/encoders/{encoder}", encoder=config["encoders"].values()),
+        pairs="data/pairs/{dataset}",
+    output:
+        directory("results/{dataset}/study/premise/{cut}/{method}/seed{seed}/model"),
+    log:
+        "logs/{dataset}/study/premise/{cut}-{method}-seed{seed}.log",
+    threads: params_checked.training.threads
+    resources:
+        mem_mb=8000,
+        runtime=600,
+    params:
+        settings=lambda wildcards: canonical(
+            shared_settings(),
+            own(wildcards.method),
+            study.premise.change,
+            study.premise.cuts[wildcards.cut].model_dump(exclude={"seeds", "datasets"}),
+        ),
+    shell:
+        "relalign study premise-run --dataset {wildcards.dataset:q} --cut {wildcards.cut:q}"
+        " --seed {wildcards.seed:q} > {log:q} 2>&1"
+
+
+rule premise:
+    input:
+        premise_models(),
+    log:
+        "logs/premise.log",
+    shell:
+        "relalign study premise > {log:q} 2>&1"

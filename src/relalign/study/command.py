@@ -12,6 +12,9 @@ ACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "features": ("make the features of a corrupted modality", ("dataset", "condition")),
     "run": ("train and measure one variant", ("dataset", "condition", "variant", "seed", "search")),
     "findings": ("write docs/findings.md", ()),
+    "premise-features": ("make the features below a cut of the premise's runs", ("dataset", "cut")),
+    "premise-run": ("train the baseline with one cut", ("dataset", "cut", "seed")),
+    "premise": ("write docs/premise.md from the runs that there are", ()),
 }
 TYPES: dict[str, type] = {"trial": int, "seed": int, "search": Path}
 
@@ -30,7 +33,7 @@ def add_study_commands(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from relalign.settings import load_params
-    from relalign.study import findings, runs, search
+    from relalign.study import findings, premise, runs, search
     from relalign.study.settings import load_study
 
     actions: dict[str, Callable[..., None]] = {
@@ -40,6 +43,9 @@ def _run(options: argparse.Namespace) -> None:
         "features": runs.make_corrupted_features,
         "run": runs.run_variant,
         "findings": findings.write_findings,
+        "premise-features": premise.make_features,
+        "premise-run": premise.run_cut,
+        "premise": premise.write_premise,
     }
     params, root = load_params(options.params), options.params.resolve().parent
     study = load_study(root / "study.yaml", params)

@@ -48,7 +48,7 @@ def _gains(results: Results) -> str | None:
             found = contrast([system], [against], metric, results.params.evaluate)
             rows[name] = {"": (found.difference, found.low, found.high)}
         plots.append(_around_zero(figures.forest(rows, f"{label}, less {baseline}'s", style)))
-    return _picture(plots, f"{results.dataset}-gains", height=1 + 0.25 * len(names), share_y=True)
+    return picture(plots, f"{results.dataset}-gains", height=1 + 0.25 * len(names), share_y=True)
 
 
 def _around_zero(plot: Plot) -> Plot:
@@ -88,7 +88,7 @@ def _sweep(modality: Modality, results: Results) -> str | None:
     plots = [
         _against_rate(points[metric], rate, label, style) for metric, label in labels.items() if points[metric]
     ]
-    return _picture(plots, f"{results.dataset}-{modality}")
+    return picture(plots, f"{results.dataset}-{modality}")
 
 
 def _against_rate(points: Points, x_label: str, y_label: str, style: figures.Style) -> Plot:
@@ -119,7 +119,7 @@ def _isd(results: Results) -> str | None:
             shown = {name: pairs for name, pairs in points.items() if pairs}
             label = f"ISD, {metric.removeprefix('isd/')} (logarithmic)"
             plots.append(figures.scatter(shown, label, "Rsum", style))
-    return _picture([_distances(plot, last=plot is plots[-1]) for plot in plots], f"{results.dataset}-isd")
+    return picture([_distances(plot, last=plot is plots[-1]) for plot in plots], f"{results.dataset}-isd")
 
 
 def _distances(plot: Plot, *, last: bool) -> Plot:
@@ -144,7 +144,7 @@ def _epochs(results: Results) -> str | None:
         lines = [checkpoint_points(ISD[0], name, seed, results) for seed in _seeds(name, results)]
         if any(x for x, _ in lines):
             plots.append(_paths(lines, f"ISD, singular, of {name} on validation", style[name]))
-    return _picture(plots, f"{results.dataset}-epochs")
+    return picture(plots, f"{results.dataset}-epochs")
 
 
 def _pair(metric: str, name: str, seed: int, results: Results) -> tuple[float, float] | None:
@@ -167,7 +167,8 @@ def _paths(lines: Sequence[tuple[list[float], list[float]]], x_label: str, style
     return plot
 
 
-def _picture(plots: Sequence[Plot], name: str, height: float = 4.0, *, share_y: bool = False) -> str | None:
+def picture(plots: Sequence[Plot], name: str, height: float = 4.0, *, share_y: bool = False) -> str | None:
+    """A standalone SVG file with the plots side by side; None without plots."""
     if not plots:
         return None
     svg = figures.draw(*plots, name=name, width=4.2 * len(plots), height=height, share_y=share_y)

@@ -16,6 +16,7 @@ from relalign.settings.methods import Method, taught_by
 from relalign.settings.reading import UNREADABLE, explain
 from relalign.settings.section import Count, Fraction, Name, NonNegativeCount, Section
 from relalign.settings.training import Training
+from relalign.study.premise_settings import Premise
 
 # Keys are a method's own settings, or those of what methods share, with their section (`training.epochs`).
 Changes = dict[str, Any]
@@ -122,6 +123,7 @@ class Study(Section):
     sweep: Sweep
     margin: dict[str, float]
     permutations: Count = 100_000
+    premise: Premise | None = None
 
     def runs_on(self, dataset: str) -> dict[str, tuple[int, ...]]:
         """The variants of a dataset, each with the seeds that it is run with on clean data."""
@@ -202,6 +204,15 @@ def load_study(path: Path, params: Params) -> Study:
         if name not in study.variants:
             raise RelalignError(f"{path}: sweep.variants: '{name}' is not one of 'variants'.")
         changed(params, study, study.variants[name].of, study.sweep.change, where=f"{path}: sweep.change")
+    if study.premise is not None:
+        for dataset in study.premise.datasets:
+            if dataset not in params.datasets:
+                raise RelalignError(
+                    f"{path}: premise.datasets: '{dataset}' is not an entry of 'datasets' in params.yaml."
+                )
+        for name, cut in study.premise.cuts.items():
+            change = {**study.premise.change, **cut.change}
+            changed(params, study, study.premise.method, change, where=f"{path}: premise.cuts.{name}")
     for modality, kind in study.sweep.kinds.items():
         try:
             Corruption.model_validate({"modality": modality, "kind": kind, "rate": 0.0})
