@@ -54,7 +54,7 @@ def test_only_encoders_above_a_cut_leave_their_pretrained_relations(project: tup
         assert ndcg["upper"][0] == pytest.approx(ndcg["frozen"][0], abs=0.1), (
             "both start at the pretrained encoder"
         )
-        assert ndcg["upper"][-1] != pytest.approx(ndcg["frozen"][0], abs=0.1)
+        assert ndcg["upper"][-1] != pytest.approx(ndcg["frozen"][0], abs=0.01)
         if side == "t2t":  # there are only eight images: all of them are among the nearest ten
             assert kept["upper"][-1] < 99
 
