@@ -25,6 +25,7 @@ def main():
     from relalign.methods.model_files import build_method, load_model, save_model
     from relalign.training import loop
     from relalign.training.process import prepare_process
+    from relalign.training.relations import Relations
     from relalign.training.split_data import load_split, open_stores, widths_of
     from relalign.training.validation import validation_metrics
 
@@ -42,12 +43,15 @@ def main():
     settings = params.settings_of(method)
     train, validation = (load_split(params, layout, split, device=device, seed=seed) for split in ("train", "val"))
     lap("train: read features")
+    rotated = seed if params.datasets[params.dataset].rotate_validation else None
+    relations = Relations.of(layout, "val", validation, rotated_by=rotated)
+    lap("train: relevance on validation")
     widths = widths_of(*open_stores(params, layout))
     built = build_method(settings, params.backbone, widths, seed=seed)
     start_from_cca(built.backbone, train, params.backbone)
     lap("train: CCA start")
     built.eval()
-    validation_metrics(built.backbone, validation)
+    validation_metrics(built.backbone, validation, relations)
     lap("train: one validation")
     state = loop._start(built, params.training, Path("no checkpoint"), "")
     steps = []
@@ -71,7 +75,7 @@ def main():
     lap("evaluate: read features and model")
     stage.measure_attention(model, data, embeddings, {}, precision="float32")
     lap("evaluate: attention of matching pairs")
-    stage.choose_fusion_share(model, validation, precision="float32")
+    stage.choose_fusion_share(model, validation, candidates=params.evaluate.rerank_depth)
     lap("evaluate: fusion's share, on validation")
     stage.two_stage(model, data, embeddings, run / "embeddings", k=params.evaluate.rerank_depth)
     lap("evaluate: re-rank the test split")

@@ -29,14 +29,14 @@ def test_a_head_that_knows_the_right_answers_is_trusted(trained, monkeypatch: py
         return fuse(image, text, **options)
 
     monkeypatch.setattr(backbone, "fuse", fused_with_answers)
-    choose_fusion_share(backbone, data)
+    choose_fusion_share(backbone, data, candidates=16)
     assert backbone.fusion_share.item() > 0
 
 
 def test_a_head_that_says_nothing_gets_no_share(trained, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, data = trained
     monkeypatch.setattr(backbone.matching, "forward", lambda pooled: torch.zeros(len(pooled), 1))
-    choose_fusion_share(backbone, data)
+    choose_fusion_share(backbone, data, candidates=16)
     assert backbone.fusion_share.item() == SHARES[0]
 
 

@@ -94,7 +94,9 @@ def _fusion(
     if not settings.rerank_depth:
         return measurements, None, {}, example
     validation = load_split(params, layout, "val", device=data.image_ids.device, seed=seed)
-    choose_fusion_share(model, finished(model, validation), precision=settings.precision)
+    choose_fusion_share(
+        model, finished(model, validation), candidates=settings.rerank_depth, precision=settings.precision
+    )
     share = {"rerank/fusion_share": model.fusion_share.item()}
     i2t, t2i = two_stage(
         model, data, embeddings, run / "embeddings", k=settings.rerank_depth, precision=settings.precision

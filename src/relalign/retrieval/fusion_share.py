@@ -18,27 +18,38 @@ from relalign.retrieval.two_stage import fused_pairs
 from relalign.settings.section import Precision
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-IMAGES, CANDIDATES, RECALL_AT = 200, 16, (1, 5, 10)
+IMAGES, RECALL_AT = 200, (1, 5, 10)
 
 
 @torch.inference_mode()
-def choose_fusion_share(backbone: Backbone, validation: SplitData, *, precision: Precision = "float32") -> None:
+def choose_fusion_share(
+    backbone: Backbone, validation: SplitData, *, candidates: int, precision: Precision = "float32"
+) -> None:
     """Set `backbone.fusion_share` to the share with the best Rsum of re-ranking; of equal ones the smallest.
 
-    Asked are the first images of the split and their captions, re-ranked are the first candidates of each.
+    Asked are the first images of the split and their captions, re-ranked are the first `candidates` of each, as
+    many as are re-ranked later.
     """
     image, text = (torch.from_numpy(side) for side in embed(backbone, validation))
     owner = validation.image_of_caption.cpu()
     asking_images = torch.arange(min(IMAGES, len(image)))
     asking_texts = torch.arange(int(validation.first_caption[len(asking_images)]))
-    directions = []
+    asked = []
     for asking, rows, columns, swapped in ((asking_images, image, text, False), (asking_texts, text, image, True)):
-        best = (rows[asking] @ columns.T).topk(min(CANDIDATES, len(columns)), dim=1).indices
+        best = (rows[asking] @ columns.T).topk(min(candidates, len(columns)), dim=1).indices
         query = asking[:, None].expand_as(best)
         right = query == owner[best] if not swapped else best == owner[query]
-        pairs = (best, query) if swapped else (query, best)
-        fused = fused_pairs(backbone, validation, image, text, _stacked(*pairs), precision=precision)
-        directions.append((right, *(part.view_as(right) for part in _parts(backbone, fused, right.numel()))))
+        asked.append((right, _stacked(*((best, query) if swapped else (query, best)))))
+    # A pair that both directions ask for is fused once.
+    unique, place = torch.cat([pairs for _, pairs in asked]).unique(dim=0, return_inverse=True)
+    fused = fused_pairs(backbone, validation, image, text, unique, precision=precision)
+    similarity, own = (
+        part[place].split([len(pairs) for _, pairs in asked]) for part in _parts(backbone, fused, len(unique))
+    )
+    directions = [
+        (right, *(part.view_as(right) for part in parts))
+        for (right, _), *parts in zip(asked, similarity, own, strict=True)
+    ]
     rsums = [
         sum(_recall(right, similarity + share * own) for right, similarity, own in directions) for share in SHARES
     ]
