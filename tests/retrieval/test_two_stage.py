@@ -67,10 +67,18 @@ def test_low_precision_changes_logits_by_little_and_by_something(run):
     assert 0 < difference < 0.1
 
 
-def test_tiles_change_no_logit(run, monkeypatch):
+@pytest.mark.parametrize("pairs_at_once", [1, 13])
+def test_how_many_pairs_are_taken_at_once_changes_no_logit_and_each_image_is_fused_once(
+    run, monkeypatch, pairs_at_once
+):
     whole = two_stage(*run, k=6)
-    monkeypatch.setattr(module, "TILE", (3, 7))
-    for one, other in zip(whole, two_stage(*run, k=6), strict=True):
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", pairs_at_once)
+    model, fused = run[0], []
+    fuse = model.fuse
+    monkeypatch.setattr(model, "fuse", lambda image, text: fused.append(len(text.embedding)) or fuse(image, text))
+    parts = two_stage(*run, k=6)
+    assert len(fused) == len(run[2].image)
+    for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one.candidates, other.candidates)
         torch.testing.assert_close(one.logits, other.logits)
 

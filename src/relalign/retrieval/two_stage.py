@@ -18,7 +18,7 @@ from relalign.retrieval.embeddings import Embeddings
 from relalign.retrieval.index import search_index
 from relalign.settings.section import Precision
 
-TILE = (512, 1024)  # images and texts
+PAIRS_AT_ONCE = 8192  # whose texts' projected tokens are in memory
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,16 @@ def fused_pairs(
 ) -> Iterator[tuple[Int[Tensor, " some"], Fused]]:
     """Fuse pairs (image position, caption position) in batches: each with the places in `pairs` that it answers.
 
-    `image` and `text` are the backbone's embeddings of the split, in its order. The pairs of so many images and so
-    many texts are taken together, whose tokens are then projected once: a memory that does not grow with the data.
+    `image` and `text` are the backbone's embeddings of the split, in its order. The pairs of an image are fused
+    together, and its tokens projected once; so are a text's among the pairs of the images that are taken at once.
+    Memory does not grow with the data, and time grows with the pairs alone.
     """
     device = data.image_ids.device
     image, text, pairs = image.to(device), text.to(device), pairs.to(device)
-    tiles = pairs.div(torch.tensor(TILE, device=device), rounding_mode="floor")
-    _, tile_of, counts = tiles.unique(dim=0, return_inverse=True, return_counts=True)
+    _, image_of, counts = pairs[:, 0].unique(return_inverse=True, return_counts=True)
+    share_of = (counts.cumsum(0) - 1).div(PAIRS_AT_ONCE, rounding_mode="floor")[image_of]
     bar = tqdm(total=len(pairs), desc="Fusing", unit="pair", disable=None)
-    for places in tile_of.argsort(stable=True).split(counts.tolist()):
+    for places in share_of.argsort(stable=True).split(share_of.unique(return_counts=True)[1].tolist()):
         images, from_image = pairs[places, 0].unique(return_inverse=True)
         texts, from_text = pairs[places, 1].unique(return_inverse=True)
         with in_precision(device, precision):
