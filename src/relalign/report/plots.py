@@ -47,6 +47,9 @@ def all_figures(params: Params, layout: Layout, comparison: Comparison, runs: Se
             "Each method's own objective, not comparable between methods",
         )
     )
+    for metric, what in (("i2i/ndcg@10", "image to image"), ("t2t/ndcg@10", "text to text")):
+        caption = f"Relations from the start on, {what}: whether matching costs them, and what keeps them"
+        made.append(_training(params, runs, f"val/{metric}", f"validation nDCG@10 (%), {what}", caption))
     made.append(attention_figure(params, layout))
     return [_described(figure) for figure in made if figure is not None] + study_figures(layout)
 
