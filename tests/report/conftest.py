@@ -88,8 +88,10 @@ def _write_run(run: Path, params: Params, *, noise: float, seed: int) -> None:
     )
     with publish(run / "model", made_by="test") as draft, (draft / "history.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["epoch", "loss/total", "val/rsum"])
-        writer.writerows([epoch, noise / (epoch + 1), 100 / noise + 5 * epoch**0.5] for epoch in range(6))
+        writer.writerow(["epoch", "loss/total", "val/rsum", "val/i2i/ndcg@10", "val/t2t/ndcg@10"])
+        writer.writerows(
+            [epoch, noise / (epoch + 1), 100 / noise + 5 * epoch**0.5, 60 - epoch, 80 - epoch] for epoch in range(6)
+        )
     with publish(run / "embeddings", made_by="test") as draft:
         write_embeddings(draft, embeddings)
     measured = measure_recall(embeddings, ks=params.evaluate.recall_at)

@@ -121,6 +121,11 @@ def test_what_validation_left_out_is_said(page: str) -> None:
     assert "4 groups of near-duplicate images. 1 of their images" in text
 
 
+def test_it_shows_what_training_does_to_relations_within_each_modality(page: str) -> None:
+    for what in ("image to image", "text to text"):
+        assert f"Relations from the start on, {what}" in page
+
+
 def test_missing_optional_numbers_leave_blanks_and_no_figure(tmp_path: Path) -> None:
     params, layout = make_project(tmp_path)
     table = (layout.results / "comparison.csv").read_text().splitlines()
