@@ -90,7 +90,8 @@ def _write_run(run: Path, params: Params, *, noise: float, seed: int) -> None:
         writer = csv.writer(stream)
         writer.writerow(["epoch", "loss/total", "val/rsum", "val/i2i/ndcg@10", "val/t2t/ndcg@10"])
         writer.writerows(
-            [epoch, noise / (epoch + 1), 100 / noise + 5 * epoch**0.5, 60 - epoch, 80 - epoch] for epoch in range(6)
+            [epoch, noise / (epoch + 1), 100 / noise + 5 * epoch**0.5, 60 - epoch, 80 - epoch]
+            for epoch in range(6)
         )
     with publish(run / "embeddings", made_by="test") as draft:
         write_embeddings(draft, embeddings)
