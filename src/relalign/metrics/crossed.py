@@ -108,7 +108,7 @@ def one_sided_p(effect: float, errors: Errors) -> float:
 
 
 def equivalence_p(effect: float, errors: Errors, margin: float) -> float:
-    """The p-value that an effect is `margin` or more in size: two one-sided tests, the larger (Schuirmann 1987)."""
+    """p-value that an effect is `margin` or more in size: two one-sided tests, the larger (Schuirmann 1987)."""
     return max(one_sided_p(margin - effect, errors), one_sided_p(margin + effect, errors))
 
 
