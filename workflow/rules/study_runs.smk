@@ -121,17 +121,22 @@ rule study_findings:
             file=(
                 "claims",
                 "contrast",
+                "earlier",
                 "findings",
                 "judging",
+                "kept",
                 "pictures",
                 "record",
                 "results",
                 "settings",
                 "tables",
+                "verdicts",
             ),
         ),
     output:
         "docs/findings.md",
+        expand("docs/findings/{page}.md", page=PAGES),
+        expand("docs/study/{dataset}-runs.{kind}", dataset=study.datasets, kind=("parquet", "json")),
         [
             f"docs/study/{name}.svg"
             for dataset in study.datasets

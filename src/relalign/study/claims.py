@@ -279,7 +279,8 @@ def _ours() -> list[Claim]:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the headline: what a paper says in one sentence, and the claims that it takes, which all have to hold.
+    """A row of the headline: what a paper says in one sentence, and the claims that it takes, which all have to
+    hold.
 
     `theirs` is the paper's own number, with where it was read.
     """

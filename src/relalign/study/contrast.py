@@ -35,7 +35,7 @@ class Contrast:
 
 
 def contrast(systems: Sequence[tuple[float, System]], metric: str, settings: Evaluate) -> Contrast:
-    """The weighted sum of one metric over systems, such as (1, a), (-1, b) for a less b.
+    """The weighted sum of one metric over systems, such as (1.0, a), (-1.0, b) for a less b.
 
     Interval and test are over seeds and images; over images alone where there is one seed. They are paired by seed
     and image: all systems have the same seeds in one order, and `estimates` of the same bootstrap samples.
@@ -56,7 +56,7 @@ def contrast(systems: Sequence[tuple[float, System]], metric: str, settings: Eva
 
 def difference(plus: System, minus: System, metric: str, settings: Evaluate) -> Contrast:
     """One system less another."""
-    return contrast([(1, plus), (-1, minus)], metric, settings)
+    return contrast([(1.0, plus), (-1.0, minus)], metric, settings)
 
 
 def slope_weights(rates: Sequence[float]) -> list[float]:
@@ -66,7 +66,7 @@ def slope_weights(rates: Sequence[float]) -> list[float]:
     [-1.0, 0.0, 1.0]
     """
     centred = np.array(rates) - np.mean(rates)
-    return (centred * np.ptp(rates) / (centred @ centred)).tolist()
+    return [float(weight) for weight in centred * np.ptp(rates) / (centred @ centred)]
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> Contrast:

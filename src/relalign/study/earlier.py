@@ -1,11 +1,13 @@
-"""What an earlier study printed, whose runs are not kept: differences with an interval over images and sd over seeds.
+"""What an earlier study printed, whose runs are not kept: differences with an interval over images and sd over
+seeds.
 
-docs/study/earlier.csv has a row a comparison. Its two columns of spread are enough for the verdicts of now: half the
-interval over images, divided by the normal quantile, is the standard error over images; the standard deviation over
-seeds, divided by their number, the one over trainings. Both contain what seeds and images do together, so that it
-counts twice and intervals are, if anything, too wide. Numbers are as rounded as they were printed.
+docs/study/earlier.csv has a row a comparison. Its two columns of spread are enough for the verdicts of now: half
+the interval over images, divided by the normal quantile, is the standard error over images; the standard deviation
+over seeds, divided by their number, the one over trainings. Both contain what seeds and images do together, so
+that it counts twice and intervals are, if anything, too wide. Numbers are as rounded as they were printed.
 """
 
+from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,12 +40,12 @@ def contrast_of(claim: Claim, metric: str, reference: str, results: "Results") -
 
 
 @cache
-def _rows(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+def _rows(path: Path) -> dict[tuple[str, ...], dict[Hashable, Any]]:
     table = pd.read_csv(path, dtype=dict.fromkeys(KEY, str)).fillna(dict.fromkeys(KEY, ""))
     return {tuple(row[name] for name in KEY): row for row in table.to_dict("records")}
 
 
-def _contrast(row: dict[str, Any], confidence: float) -> Contrast:
+def _contrast(row: dict[Hashable, Any], confidence: float) -> Contrast:
     difference, low, high, seeds, images = (row[name] for name in ("difference", "low", "high", "seeds", "images"))
     spread = None if np.isnan(row["seed_sd"]) else float(row["seed_sd"])
     if spread is None or row["test"] in ("variants", "checkpoints"):
@@ -52,4 +54,6 @@ def _contrast(row: dict[str, Any], confidence: float) -> Contrast:
     error = 0.0 if row["test"] == "mix" else (high - low) / 2 / float(ndtri((1 + confidence) / 2))
     errors = Errors(spread**2 / seeds, error**2, int(seeds), max(int(images), 2))
     half, p = reach(errors, confidence), float(two_sided_p(np.array([difference]), [errors])[0])
-    return Contrast(difference, difference - half, difference + half, p, spread, int(seeds), int(images), errors, True)
+    return Contrast(
+        difference, difference - half, difference + half, p, spread, int(seeds), int(images), errors, True
+    )

@@ -17,9 +17,11 @@ from relalign.study.contrast import (
     over_seeds,
     slope_weights,
 )
-from relalign.study.results import NotComparableError, NotPlannedError, NotRunError, Results, Where
+from relalign.study.kept import Where
+from relalign.study.results import NotComparableError, NotPlannedError, NotRunError, Results
 from relalign.study.settings import CLEAN, Study
 from relalign.study.verdicts import (
+    EQUAL,
     INCONCLUSIVE,
     NOT_COMPARABLE,
     NOT_PLANNED,
@@ -31,6 +33,7 @@ from relalign.study.verdicts import (
     below,
     verdict,
 )
+
 
 @dataclass(frozen=True)
 class Part:
@@ -62,16 +65,15 @@ class Finding:
 def judge_claims(groups: Sequence[tuple[Claim, ...]], results: Results, least_seeds: int) -> list[Finding]:
     """A finding for every group of claims; those given together are one family of tests.
 
-    A group is reproduced only if all of its comparisons are (an intersection-union test): its p-value is the largest
-    of theirs. p-values are Holm's over the groups; those of being equal and of falling short, each a question of its
-    own, are Holm's over all comparisons. With fewer seeds than `least_seeds` a comparison is inconclusive and counts in no
-    correction. Where a part of a group was not run, the others can refute it, not more.
+    A group is reproduced only if all of its comparisons are (an intersection-union test): its p-value is the
+    largest of theirs. p-values are Holm's over the groups; those of being equal and of falling short, each a
+    question of its own, are Holm's over all comparisons. With fewer seeds than `least_seeds` a comparison is
+    inconclusive and counts in no correction. Where a part of a group was not run, the others can refute it, not
+    more.
     """
     measured = [_measure_all(claims, results) for claims in groups]
     study = results.study
-    judged = [
-        [part for part in parts if not 0 < part.contrast.seeds < least_seeds] for parts, _ in measured
-    ]
+    judged = [[part for part in parts if not 0 < part.contrast.seeds < least_seeds] for parts, _ in measured]
     asked = [[_ask(part, study) for part in parts] for parts in judged]
     whole = iter(_holm([max(one.holds for one in answers) for answers in asked if answers]))
     equal, short = (iter(_holm([getattr(one, name) for answers in asked for one in answers])) for name in OTHERS)
@@ -106,14 +108,12 @@ def _judge(part: Part, corrected: Answers, study: Study) -> Part:
     return replace(part, verdict=verdict(part.contrast.difference, corrected, kind), small=small)
 
 
-def _together(
-    claims: tuple[Claim, ...], parts: list[Part], p: float | None, error: NotRunError | None
-) -> Finding:
+def _together(claims: tuple[Claim, ...], parts: list[Part], p: float | None, error: NotRunError | None) -> Finding:
     verdicts = [part.verdict for part in parts]
     if error is None:
         return Finding(claims, all_of(verdicts), tuple(parts), p)
-    if REFUTED in verdicts:
-        return Finding(claims, REFUTED, tuple(parts), p)
+    if {REFUTED, EQUAL} & set(verdicts):
+        return Finding(claims, REFUTED, tuple(parts), p, str(error))
     names = {NotPlannedError: NOT_PLANNED, NotComparableError: NOT_COMPARABLE}
     return Finding(claims, names.get(type(error), NOT_RUN), tuple(parts), None, str(error))
 
@@ -159,6 +159,7 @@ def _difference(claim: Claim, metric: str, reference: str, results: Results) -> 
         weights = dict(zip(conditions, slope_weights(rates), strict=True))
     wheres: list[Where] = [(name, at) for at in weights for name in (claim.variant, reference)]
     signed = [sign * weight for weight in weights.values() for sign in (1, -1)]
+    results.check_planned(*wheres)
     _same_captions(claim, reference, results)
     systems = results.systems(*wheres)
     for where, system in zip(wheres, systems, strict=True):
@@ -168,8 +169,7 @@ def _difference(claim: Claim, metric: str, reference: str, results: Results) -> 
 
 
 def _same_captions(claim: Claim, reference: str, results: Results) -> None:
-    names = [name for name in (claim.variant, reference) if name in results.study.variants]
-    seen = {name: results.captions(name) for name in names}
+    seen = {name: results.captions(name) for name in (claim.variant, reference)}
     if len(set(seen.values())) > 1 and not claim.unlike_captions:
         raise NotComparableError(", ".join(f"{name} sees {count}" for name, count in seen.items()) + " a step")
 

@@ -1,9 +1,9 @@
 """What the repository keeps of the study's runs, so that anyone can recount the verdicts without training.
 
-For a dataset, docs/study/<dataset>-runs.parquet has a row a metric and image: `metric`, `image_id`, `queries` (how many of
-the image's queries), and a column a run (`condition/variant/seed`), the mean over these queries; empty where a run has no
-such metric. docs/study/<dataset>-runs.json has, for each run, its `metrics` (those of metrics.json that the findings
-speak of) and its `history` (the columns of history.csv that they do).
+For a dataset, docs/study/<dataset>-runs.parquet has a row a metric and image: `metric`, `image_id`, `queries` (how
+many of the image's queries), and a column a run (`condition/variant/seed`), the mean over these queries; empty
+where a run has no such metric. docs/study/<dataset>-runs.json has, for each run, its `metrics` (those of
+metrics.json that the findings speak of) and its `history` (the columns of history.csv that they do).
 """
 
 import json
@@ -110,8 +110,8 @@ def _check(name: str, metrics: Mapping[str, float], queries: pd.DataFrame, path:
         if abs(metrics.get(str(metric), np.nan) - mean) <= ROUNDING:
             continue
         raise RelalignError(
-            f"{path}: {name} has {metric} {mean:.4f} by its images and {metrics.get(str(metric))} by its metrics. Take the "
-            "two files from one revision."
+            f"{path}: {name} has {metric} {mean:.4f} by its images and {metrics.get(str(metric))} by its metrics. "
+            "Take both files from one revision."
         )
 
 
@@ -123,7 +123,7 @@ def _by_image(queries: pd.DataFrame) -> pd.DataFrame:
 def _columns(history: pd.DataFrame) -> dict[str, list[float | None]]:
     return {
         name: [None if pd.isna(value) else float(value) for value in history[name]]
-        for name in history
+        for name in map(str, history)
         if re.fullmatch(HISTORY, name)
     }
 

@@ -38,12 +38,15 @@ class Results:
         planned = self.study.planned(dataset)
         kept = read_kept(root, dataset)
         self._runs = {key: run for key, run in kept.items() if key[1] in planned.get(key[0], ())}
+        self._captions: dict[str, int] = {}
         self._systems: dict[tuple[Where, tuple[int, ...]], System] = {}
 
     @cached_property
     def images(self) -> NDArray[np.int64]:
         """The test images that any query belongs to."""
-        return np.unique(np.concatenate([run.result.queries["image_id"].to_numpy() for run in self._runs.values()]))
+        return np.unique(
+            np.concatenate([run.result.queries["image_id"].to_numpy() for run in self._runs.values()])
+        )
 
     def variants(self) -> list[str]:
         """Those with results on clean data, in the order of study.yaml."""
@@ -58,11 +61,16 @@ class Results:
         done = [{seed for there, seed in self._runs if there == where} for where in wheres]
         return tuple(sorted(set.intersection(*done)))
 
-    def systems(self, *wheres: Where) -> list[System]:
-        """Systems to be compared, over the seeds that all of them have; `NotRunError` if there is none."""
+    def check_planned(self, *wheres: Where) -> None:
+        """Raise `NotPlannedError` for what study.yaml does not ask for."""
         for where in wheres:
             if where not in self.study.planned(self.dataset):
                 raise NotPlannedError(where[0])
+
+    def systems(self, *wheres: Where) -> list[System]:
+        """Systems to be compared, over the seeds that all of them have; `NotRunError` if there is none."""
+        self.check_planned(*wheres)
+        for where in wheres:
             if not self.seeds(where):
                 raise NotRunError(where[0] if where[1] == CLEAN else f"{where[0]} under {where[1]}")
         shared = self.seeds(*wheres)
@@ -101,10 +109,14 @@ class Results:
 
     def captions(self, variant: str) -> int:
         """How many captions of an image a step of this variant contrasts it with."""
+        if variant in self._captions:
+            return self._captions[variant]
         chosen = self.study.variants[variant]
         tuned = self.search.chosen(chosen.of) if self.search else {}
         made_with = changed(self.params, self.study, chosen.of, {**tuned, **chosen.change}, where=variant)
-        return max(made_with.training.captions_per_step, getattr(made_with.method, "captions", 1))
+        found = max(made_with.training.captions_per_step, getattr(made_with.method, "captions", 1))
+        self._captions[variant] = found
+        return found
 
     def system(self, where: Where, seeds: tuple[int, ...]) -> System:
         """One variant under one condition over these of its seeds."""

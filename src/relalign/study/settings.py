@@ -25,6 +25,8 @@ S = TypeVar("S", bound=Section)
 T = TypeVar("T")
 CLEAN = "clean"
 Modality = Literal["image", "text"]
+# The pages of docs/findings.
+PAGES = ("variants", "premise", "covlr", "rebalanced", "iais", "consensus", "how", "tuning")
 ALIGNED = ("iais", "iais-off")
 BUDGET = ("training.epochs", "training.batch_size", "training.captions_per_step")
 
@@ -116,8 +118,9 @@ class Study(Section):
     """All of study.yaml.
 
     `backbone`, `training` and `evaluate` change those sections for all methods alike. For the verdicts, `margin`
-    is the smallest difference worth having, by metric, `least_seeds` how many seeds a claim needs, and `permutations`
-    is how many each test draws: p-values that are multiplied by the number of claims have to be known well.
+    is the smallest difference worth having, by metric, `least_seeds` how many seeds a claim needs, and
+    `permutations` is how many each test draws: p-values that are multiplied by the number of claims have to be
+    known well.
     """
 
     datasets: tuple[Name, ...] = Field(strict=False)

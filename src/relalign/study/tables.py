@@ -17,7 +17,7 @@ from relalign.study.pictures import sweep_points
 from relalign.study.record import SearchRecord
 from relalign.study.results import MEAN_NDCG, Results
 from relalign.study.settings import CLEAN, SECTIONS, Study, changed
-from relalign.study.verdicts import REPRODUCED
+from relalign.study.verdicts import NOT_COMPARABLE, NOT_PLANNED, NOT_RUN, REPRODUCED
 
 NOTHING = "–"
 ANNOTATED = "isd/annotated"  # where phrases are annotated with regions
@@ -64,7 +64,7 @@ def headline_table(rows: Sequence[Row], findings: Mapping[str, Sequence[Finding]
 
 def _headline_cell(finding: Finding) -> str:
     """The verdict, and of each number its least favourable comparison, with interval, seeds and images."""
-    lines = [_verdict(finding)]
+    lines = [verdict_of(finding)]
     worst: dict[tuple[str, ...], Part] = {}
     for part in finding.parts:
         about = (part.claim.variant, part.claim.test, part.metric, _poor(part.claim))
@@ -73,7 +73,9 @@ def _headline_cell(finding: Finding) -> str:
     variants = {part.claim.variant for part in finding.parts if part.claim.test != "variants"}
     references = {part.reference for part in finding.parts}
     for part in worst.values():
-        named = NAMES[part.metric] + (f" with {NAMES[part.claim.outcome]}" if part.claim.test in CORRELATED else "")
+        named = NAMES[part.metric] + (
+            f" with {NAMES[part.claim.outcome]}" if part.claim.test in CORRELATED else ""
+        )
         if part.claim.test in CORRELATED:
             named += f", over {'epochs' if part.claim.test == 'checkpoints' else 'variants'}"
         if len(variants) > 1:
@@ -118,7 +120,7 @@ def variants_table(study: Study) -> str:
 
 
 def main_tables(results: Results) -> list[str]:
-    """For each number of captions a step, a table of the variants on clean data, which are comparable only within it.
+    """For each number of captions a step, a table of the variants on clean data: they compare only within it.
 
     A row has the mean over seeds, the standard deviation over seeds, and the interval.
     """
@@ -145,10 +147,10 @@ def claims_table(findings: Sequence[Finding], results: Results) -> str:
         if not finding.parts:
             metrics = ", ".join(NAMES[metric] for metric in claim.metrics)
             against = ", ".join(map(_code, claim.references))
-            rows.append([*head, _code(claim.variant), metrics, against, *[NOTHING] * 5, _verdict(finding)])
+            rows.append([*head, _code(claim.variant), metrics, against, *[NOTHING] * 5, verdict_of(finding)])
         for part in finding.parts:
             first = part is finding.parts[0]
-            last = [p_text(finding.p), _verdict(finding)] if first else ["", ""]
+            last = [p_text(finding.p), verdict_of(finding)] if first else ["", ""]
             metric = NAMES[part.metric]
             if claim.test in CORRELATED:
                 metric = f"Spearman's correlation of {metric} with {NAMES[claim.outcome]}"
@@ -158,9 +160,7 @@ def claims_table(findings: Sequence[Finding], results: Results) -> str:
             effect, reach, spread = _contrast(part)
             counted = "; ".join(_counted([part])) or NOTHING
             shown = head if first else ["", "", ""]
-            rows.append(
-                [*shown, _code(claim.variant), metric, against, counted, effect, reach, spread, *last]
-            )
+            rows.append([*shown, _code(claim.variant), metric, against, counted, effect, reach, spread, *last])
     confidence = percent(results.params.evaluate.confidence)
     head = ["", "of", "claim", "variant", "number", "against", "over", "difference", f"{confidence} interval"]
     return markdown([*head, "sd over seeds", "p (Holm)", "verdict"], rows)
@@ -282,9 +282,14 @@ def percent(share: float) -> str:
     return f"{100 * share:g} %"
 
 
-def _verdict(finding: Finding) -> str:
+def verdict_of(finding: Finding) -> str:
+    """The verdict, and what there is none for."""
+    if finding.verdict == NOT_COMPARABLE:
+        return f"{finding.verdict} ({finding.missing})"
+    if finding.verdict in (NOT_RUN, NOT_PLANNED):
+        return f"{finding.verdict} (no {finding.missing})"
     if finding.missing:
-        return f"{finding.verdict} (no {finding.missing})".replace("comparable (no ", "comparable (")
+        return f"**{finding.verdict}** (the rest was not run)"
     small = finding.verdict == REPRODUCED and any(part.small for part in finding.parts)
     return f"**{finding.verdict}**" + (", below the margin" if small else "")
 

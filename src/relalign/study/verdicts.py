@@ -17,8 +17,8 @@ class Answers:
     """p-values of the three questions to a contrast.
 
     `holds`: that there is no difference; of a claim of `kept`, that a margin or more is lost. `equal`: that the
-    difference is a margin or more in size. `short`: that an improvement by the margin is there; of `kept`, that less
-    than a margin is lost. What cannot be asked, as there is no margin or no standard error, has p = 1.
+    difference is a margin or more in size. `short`: that an improvement by the margin is there; of `kept`, that
+    less than a margin is lost. What cannot be asked, as there is no margin or no standard error, has p = 1.
     """
 
     holds: float
@@ -41,10 +41,10 @@ def ask(found: Contrast, margin: float | None, kind: Kind) -> Answers:
 def verdict(difference: float, corrected: Answers, kind: Kind) -> str:
     """What a difference with corrected p-values says of a claim of this kind.
 
-    `higher`, `lower`: reproduced if significant in that direction, not reproduced if in the other; otherwise `equal`
-    if it is shown to be within the margin, not reproduced if an improvement by the margin is excluded. `kept`:
-    reproduced if a loss of the margin is excluded, be a smaller one significant or not; not reproduced if such a loss
-    is shown. `either`: the significant direction, or `equal`. Otherwise inconclusive.
+    `higher`, `lower`: reproduced if significant in that direction, not reproduced if in the other; otherwise
+    `equal` if it is shown to be within the margin, not reproduced if an improvement by the margin is excluded.
+    `kept`: reproduced if a loss of the margin is excluded, be a smaller one significant or not; not reproduced if
+    such a loss is shown. `either`: the significant direction, or `equal`. Otherwise inconclusive.
     """
     holds, equal, short = (p < LEVEL for p in (corrected.holds, corrected.equal, corrected.short))
     effect = -difference if kind == "lower" else difference
