@@ -16,7 +16,7 @@ from relalign.metrics.significance import holm
 from relalign.report.comparison_table import number
 from relalign.settings import load_params
 from relalign.study.claims import Claim, claims_by_page, headline
-from relalign.study.findings import write_findings
+from relalign.study.findings import read_notes, recount, write_findings
 from relalign.study.judging import judge_claims
 from relalign.study.kept import keep_runs
 from relalign.study.layout import StudyLayout
@@ -81,11 +81,14 @@ def _last_mixes(root, condition):
     return [pd.read_csv(layout.run("rebalanced", seed) / "model/history.csv")["mix"].iloc[-1] for seed in (0, 1)]
 
 
-def test_the_same_results_give_the_same_bytes(project, tmp_path):
-    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
-    write_findings(quick_params(), small_study(), tmp_path)
-    for path in (project / "docs").rglob("*.*"):
-        assert (tmp_path / path.relative_to(project)).read_bytes() == path.read_bytes()
+def test_a_recount_by_what_is_kept_alone_finds_every_page_as_it_was(project, tmp_path, capsys):
+    shutil.copytree(project / "docs", tmp_path / "docs")
+    before = {path: path.read_bytes() for path in (tmp_path / "docs").rglob("*.*")}
+    recount(quick_params(), small_study(), tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.endswith("All pages were as they are.\n")
+    assert printed.count("\n") == 1 + len(headline()) * len(small_study().datasets)
+    assert {path: path.read_bytes() for path in (tmp_path / "docs").rglob("*.*")} == before
 
 
 def test_every_claim_is_in_the_table_of_its_page_and_every_row_in_the_headline(project):
@@ -287,26 +290,24 @@ def test_nothing_run_is_a_page_all_the_same(tmp_path):
     assert not (tmp_path / "docs/images").exists()
 
 
-def test_notes_are_taken_into_the_pages_that_their_sections_are_named_after(project, tmp_path):
+def test_notes_and_the_premises_picture_are_taken_into_the_pages(project, tmp_path):
+    assert "premise-flickr8k" not in (project / "docs/findings.md").read_text()
     shutil.copytree(project, tmp_path, dirs_exist_ok=True)
     notes = tmp_path / "docs/findings-notes.md"
     notes.write_text("## why\n\n2. Because\n   so.\n\n## limits\n\nFew *images*.\n\n## iais\n\nFlat.\n")
-    write_findings(quick_params(), small_study(), tmp_path)
+    (tmp_path / "docs/study/premise-flickr8k.svg").write_text("<svg/>")
+    recount(quick_params(), small_study(), tmp_path)
+    assert "](study/premise-flickr8k.svg)" in (tmp_path / "docs/findings.md").read_text()
     rows = _rows(tmp_path, "findings.md", "## Which claims hold")
     assert [row[4] for row in rows][:3] == ["–", "Because so.", "–"]
     assert "## Limits\n\nFew *images*.\n" in (tmp_path / "docs/findings.md").read_text()
     assert (tmp_path / "docs/findings/iais.md").read_text().endswith("\n\nFlat.\n")
-    notes.write_text("## iasi\n\nFlat.\n")
+
+
+def test_a_section_of_the_notes_that_no_page_takes_is_named(tmp_path):
+    (tmp_path / "notes.md").write_text("## iasi\n\nFlat.\n")
     with pytest.raises(RelalignError, match="'iasi' is no section"):
-        write_findings(quick_params(), small_study(), tmp_path)
-
-
-def test_the_premises_picture_is_shown_where_there_is_one(project, tmp_path):
-    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
-    assert "premise-flickr8k" not in (tmp_path / "docs/findings.md").read_text()
-    (tmp_path / "docs/study/premise-flickr8k.svg").write_text("<svg/>")
-    write_findings(quick_params(), small_study(), tmp_path)
-    assert "](study/premise-flickr8k.svg)" in (tmp_path / "docs/findings.md").read_text()
+        read_notes(tmp_path / "notes.md")
 
 
 def test_a_seed_that_one_side_lacks_is_left_out_for_both(project, tmp_path):

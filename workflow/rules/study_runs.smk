@@ -114,7 +114,7 @@ rule study_run:
 rule study_findings:
     input:
         study_metrics(),
-        [notes for notes in ("docs/findings-notes.md",) if Path(notes).exists()],
+        [path for path in ("docs/findings-notes.md", "docs/study/earlier.csv") if Path(path).exists()],
         "study.yaml",
         expand(
             "src/relalign/study/{file}.py",
