@@ -24,7 +24,7 @@ VARIANTS = {
     "rebalanced": {"of": "rebalanced"},
     "iais": {"of": "iais"},
     "iais-off": {"of": "iais", "change": {"lambda_iais": 0.0}},
-    "consensus": {"of": "consensus"},
+    "consensus": {"of": "consensus", "change": {"captions": 5}},
     "consensus-one-caption": {"of": "consensus", "change": {"captions": 1}},
     "contrastive-long": {"of": "contrastive", "change": {"training.epochs": 9}, "datasets": ["flickr8k"]},
 }
