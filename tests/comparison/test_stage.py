@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
-from relalign.comparison.paired import read_run
+from relalign.comparison.paired import RunResult, read_run
 from relalign.comparison.stage import compare, compare_systems, read_comparison, write_comparison
 from relalign.errors import RelalignError
 from relalign.layout import Layout
@@ -48,13 +49,51 @@ def test_values_are_means_over_seeds_of_metrics_json(layout, params):
             assert entry.seed_sd == pytest.approx(np.std(values, ddof=1))
 
 
-def test_a_clear_difference_is_significant_and_n_stands_beside_it(layout, params):
-    compare(params, layout)
+def test_a_clear_difference_of_one_seed_is_significant_over_images_and_n_stands_beside_it(layout, params):
+    compare(params.model_copy(update={"seeds": (0,)}), layout)
     entry = read_comparison(layout.results / "comparison.csv").entries["cca"]["rsum"]
     assert entry.difference < 0
     assert entry.difference_low < entry.difference < entry.difference_high < 0
     assert entry.p == entry.p_holm == 0.01
     assert (entry.queries, entry.images) == (120, 40)
+
+
+def _shifted(layout, by):
+    """The baseline's first run and, for each of `by`, one like it whose first recalls are so much lower."""
+    base = read_run(layout.run("contrastive", 0))
+    made = []
+    for points in by:
+        queries = base.queries.copy()
+        queries.loc[queries["metric"] == "i2t/recall@1", "value"] -= points
+        metrics = {**base.metrics, "i2t/recall@1": base.metrics["i2t/recall@1"] - points}
+        made.append(RunResult("shifted", metrics, queries))
+    return {"base": [base] * len(by), "other": made}
+
+
+def test_several_seeds_are_tested_over_trainings_too(layout):
+    """No image differs from another, so that all that can differ is the training."""
+    agreeing, unlike = ([9.0, 10, 11], [1.0, 5, 24])
+    for by in (agreeing, unlike):
+        entry = compare_systems(_shifted(layout, by), baseline="base", settings=QUICK).entries["other"][
+            "i2t/recall@1"
+        ]
+        expected = ttest_1samp([-points for points in by], 0.0)
+        interval = expected.confidence_interval(0.95)
+        assert entry.p == pytest.approx(expected.pvalue)
+        assert (entry.difference_low, entry.difference_high) == pytest.approx((interval.low, interval.high))
+        assert (entry.p_holm < 0.05) == (by is agreeing)
+
+
+def test_unequally_many_seeds_are_compared_over_images_alone(layout):
+    systems = _shifted(layout, [1.0, 5, 24])
+    entries = [
+        compare_systems({"base": base, "other": systems["other"]}, baseline="base", settings=QUICK).entries[
+            "other"
+        ]
+        for base in (systems["base"], systems["base"][:1])
+    ]
+    assert entries[1]["i2t/recall@1"].p == 1 / (1 + QUICK.permutations)
+    assert entries[0]["i2t/recall@1"].p > 0.05
 
 
 def test_equal_systems_do_not_differ(layout):

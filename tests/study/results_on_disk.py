@@ -24,11 +24,19 @@ VARIANTS = {
     "rebalanced": {"of": "rebalanced"},
     "iais": {"of": "iais"},
     "iais-off": {"of": "iais", "change": {"lambda_iais": 0.0}},
-    "consensus": {"of": "consensus"},
+    "consensus": {"of": "consensus", "change": {"captions": 5}},
+    "consensus-one-caption": {"of": "consensus", "change": {"captions": 1}},
     "contrastive-long": {"of": "contrastive", "change": {"training.epochs": 9}, "datasets": ["flickr8k"]},
 }
 TRIED = {"cca": {"power": 0.5}, "iais": {"training.learning_rate": 0.002}}
-SKILL = {"cca": 0.4, "covlr": 0.5, "rebalanced": 0.6, "iais": 0.55, "consensus": 0.9}  # the others: .5
+SKILL = {
+    "cca": 0.4,
+    "covlr": 0.5,
+    "rebalanced": 0.6,
+    "iais": 0.55,
+    "consensus": 0.9,
+    "consensus-one-caption": 0.9,
+}  # the others: .5
 
 
 def quick_params():
@@ -54,6 +62,7 @@ def small_study(**changes):
             "seeds": [0, 1],
         },
         "permutations": 499,
+        "least_seeds": {"headline": 2, "others": 2},
         "margin": {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01},
     }
     return Study.model_validate(yaml.safe_load(yaml.safe_dump(content | changes)))
@@ -95,7 +104,7 @@ def _write_history(run, variant, skill, random):
         history["val/isd/distributed"] = 1 - 0.1 * epochs + 0.01 * random.random(6)
     if variant == "rebalanced":
         history["mix"] = [np.nan, *np.linspace(0.5, 0.6 + 0.01 * random.random(), 5)]
-    if variant == "consensus":
+    if variant.startswith("consensus"):
         history["image_trust"] = [np.nan, *np.linspace(0.5, 0.3, 5)]
     (run / "model").mkdir(parents=True)
     history.to_csv(run / "model/history.csv", index=False)

@@ -7,9 +7,17 @@ import pytest
 from scipy.stats import spearmanr, ttest_1samp
 
 from relalign.comparison.paired import read_run, summarise
+from relalign.metrics.crossed import crossed_errors, reach, two_sided_p
 from relalign.metrics.resampling import draw_weights
 from relalign.metrics.significance import sign_flip_test
-from relalign.study.contrast import contrast, correlations_over_seeds, over_points, over_seeds
+from relalign.study.contrast import (
+    contrast,
+    correlations_over_seeds,
+    difference,
+    over_points,
+    over_seeds,
+    slope_weights,
+)
 from tests.runs_on_disk import QUICK, random_embeddings, write_evaluated_run
 
 SEEDS = 3
@@ -49,46 +57,46 @@ def _slow_means(run, weights_of_image, metric):
 @pytest.mark.parametrize(("plus", "minus"), [((0.8,), (1.1,)), ((0.3, 1.5), (0.8, 1.1))])
 def test_contrast_is_what_loops_give(measured, plus, minus, metric):
     runs, systems, images, weights = measured
-    found = contrast([systems[one] for one in plus], [systems[one] for one in minus], metric, QUICK)
-    sides = [(1, one) for one in plus] + [(-1, one) for one in minus]
+    sides = [(1.0, one) for one in plus] + [(-1.0, one) for one in minus]
+    found = contrast([(sign, systems[one]) for sign, one in sides], metric, QUICK)
 
     by_seed = [sum(sign * runs[one][seed].metrics[metric] for sign, one in sides) for seed in range(SEEDS)]
     assert found.difference == pytest.approx(sum(by_seed) / SEEDS)
     assert found.seed_sd == pytest.approx(np.std(by_seed, ddof=1))
 
-    estimates = []
-    for row in weights:
+    estimates = np.empty((SEEDS, len(weights)))
+    for place, row in enumerate(weights):
         weight = dict(zip(images.tolist(), row, strict=True))
-        estimates.append(
-            sum(sign * sum(_slow_means(run, weight, metric) for run in runs[one]) / SEEDS for sign, one in sides)
-        )
-    assert (found.low, found.high) == pytest.approx(np.quantile(estimates, [0.025, 0.975]))
-
-    whole = dict.fromkeys(images.tolist(), 1.0)
-    of_images = []
-    for image in images.tolist():
-        without = whole | {image: 0.0}
-        share = 0.0
-        for sign, one in sides:
-            for run in runs[one]:  # every image has equally many queries here, so that shares add up
-                left = _slow_means(run, without, metric) * (len(images) - 1) / len(images)
-                share += sign * (_slow_means(run, whole, metric) - left) / SEEDS
-        of_images.append(share)
-    assert sum(of_images) == pytest.approx(found.difference)
-    p = sign_flip_test(np.array(of_images)[:, None], permutations=QUICK.permutations, seed=QUICK.resampling_seed)
-    assert found.p == pytest.approx(p[0])
+        for seed in range(SEEDS):
+            estimates[seed, place] = sum(
+                sign * _slow_means(runs[one][seed], weight, metric) for sign, one in sides
+            )
+    errors = crossed_errors(np.array(by_seed), estimates, len(images))
+    half = reach(errors, 0.95)
+    assert (found.low, found.high) == pytest.approx((found.difference - half, found.difference + half))
+    assert found.p == pytest.approx(two_sided_p(np.array([found.difference]), [errors])[0])
+    assert (found.seeds, found.images) == (SEEDS, len(images))
 
 
 def test_a_contrast_with_itself_is_nothing(measured):
     system = measured[1][0.8]
-    found = contrast([system], [system], "rsum", QUICK)
+    found = difference(system, system, "rsum", QUICK)
     assert (found.difference, found.low, found.high, found.p, found.seed_sd) == (0, 0, 0, 1, 0)
+
+
+def test_slope_weights_are_those_of_the_least_squares_line():
+    rates, values = [0.0, 0.2, 0.4, 0.6], [1.0, 3.0, 2.0, 7.0]
+    assert np.dot(slope_weights(rates), values) == pytest.approx(0.6 * np.polyfit(rates, values, 1)[0])
 
 
 def test_one_seed_has_no_deviation(measured):
     runs, _, images, weights = measured
     first, second = (summarise(runs[noise][:1], images, weights) for noise in (0.3, 0.8))
-    assert contrast([first], [second], "rsum", QUICK).seed_sd is None
+    found = difference(first, second, "rsum", QUICK)
+    assert (found.seed_sd, found.errors, found.seeds) == (None, None, 1)
+    images_of = first.contributions["rsum"] - second.contributions["rsum"]
+    tested = sign_flip_test(images_of[:, None], permutations=QUICK.permutations, seed=QUICK.resampling_seed)
+    assert found.p == pytest.approx(tested[0]), "over images alone"
 
 
 def test_over_seeds_is_a_t_test():

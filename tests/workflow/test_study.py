@@ -24,6 +24,7 @@ STUDY = {
         "seeds": [0],
     },
     "margin": {"rsum": 3.0},
+    "least_seeds": {"headline": 2, "others": 2},
     "permutations": 99,
 }
 

@@ -1,7 +1,7 @@
 # The study (study.yaml): tuning on validation, the methods and their ablations, the corruption sweep, the findings.
 # Whoever has taken a method or dataset of it out of params.yaml can still run the pipeline, only not the study.
 from relalign.study.record import current_search
-from relalign.study.settings import CLEAN, load_study, picture_names
+from relalign.study.settings import CLEAN, PAGES, load_study, picture_names
 
 try:
     study, problem = load_study(Path("study.yaml"), params_checked), ""

@@ -114,24 +114,29 @@ rule study_run:
 rule study_findings:
     input:
         study_metrics(),
-        [notes for notes in ("docs/findings-notes.md",) if Path(notes).exists()],
+        [path for path in ("docs/findings-notes.md", "docs/study/earlier.csv") if Path(path).exists()],
         "study.yaml",
         expand(
             "src/relalign/study/{file}.py",
             file=(
                 "claims",
                 "contrast",
+                "earlier",
                 "findings",
                 "judging",
+                "kept",
                 "pictures",
                 "record",
                 "results",
                 "settings",
                 "tables",
+                "verdicts",
             ),
         ),
     output:
         "docs/findings.md",
+        expand("docs/findings/{page}.md", page=PAGES),
+        expand("docs/study/{dataset}-runs.{kind}", dataset=study.datasets, kind=("parquet", "json")),
         [
             f"docs/study/{name}.svg"
             for dataset in study.datasets

@@ -27,7 +27,7 @@ class RunResult:
 class System:
     """A system over its seeds.
 
-    `values[metric]` has an entry a seed; `estimates[metric]` are bootstrap estimates averaged over seeds;
+    `values[metric]` has an entry a seed; `estimates[metric]` are bootstrap estimates, a row a seed;
     `contributions[metric]`, of metrics that are means, sum over images to the mean over seeds; `sizes[metric]`
     is the number of queries and of their images.
     """
@@ -79,7 +79,7 @@ def summarise(runs: Sequence[RunResult], images: NDArray[np.int64], weights: NDA
             sizes[total] = max(sizes[part] for part in parts)
     return System(
         values={name: [run.metrics[name] for run in runs] for name in shared},
-        estimates={name: np.mean([one[name] for one in per_run], axis=0) for name in per_run[0]},
+        estimates={name: np.stack([one[name] for one in per_run]) for name in per_run[0]},
         contributions={name: value for name, value in contributions.items() if statistic(name) == "mean"},
         sizes=sizes,
     )

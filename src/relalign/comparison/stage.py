@@ -1,8 +1,9 @@
-"""Comparing methods: mean over seeds, bootstrap intervals by image, paired tests against a baseline.
+"""Comparing methods: mean over seeds, intervals, paired tests against a baseline.
 
-Captions of one image are not independent, so intervals resample images and tests flip signs image by image.
-Both speak about other test images, with the trained models as they are; how much a method varies between
-trainings is `seed_sd`. For each metric, the p-values of all methods are corrected together (Holm).
+With several seeds, intervals and tests hold for another training and other test images at once
+(`relalign.metrics.crossed`); differences are paired seed by seed and image by image. With one seed, or unequally
+many, they are over test images alone: captions of one image are not independent, so intervals resample images and
+tests flip signs image by image. For each metric, the p-values of all methods are corrected together (Holm).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
+from numpy.typing import NDArray
 
 from relalign.comparison.paired import RunResult, System, check_same_queries, read_run, summarise
 from relalign.comparison.plots import write_plots
 from relalign.errors import RelalignError
 from relalign.layout import Layout
+from relalign.metrics.crossed import crossed_errors, interval, two_sided_p
 from relalign.metrics.resampling import draw_weights, percentile_interval
 from relalign.metrics.significance import holm, sign_flip_test
 from relalign.orchestration.receipts import check_receipt
@@ -106,13 +110,36 @@ def _compare_metric(
     for name in others:
         entries[name] = _difference(entries[name], metric, systems[name], reference, settings)
     if metric in reference.contributions:
-        differences = [systems[name].contributions[metric] - reference.contributions[metric] for name in others]
-        p_values = sign_flip_test(
-            np.stack(differences, axis=1), permutations=settings.permutations, seed=settings.resampling_seed
-        )
+        p_values = _p_values(metric, [systems[name] for name in others], reference, settings)
         for name, p, corrected in zip(others, p_values.tolist(), holm(p_values).tolist(), strict=True):
             entries[name] = replace(entries[name], p=p, p_holm=corrected)
     return entries
+
+
+def _p_values(
+    metric: str, systems: Sequence[System], reference: System, settings: Evaluate
+) -> Float[NDArray[np.float64], " system"]:
+    """Over seeds and images where all have equally many seeds, of two or more; otherwise over images alone."""
+    pairs = [_paired(metric, system, reference) for system in systems]
+    images = reference.sizes[metric][1]
+    if images > 1 and all(pair is not None and len(pair[0]) > 1 for pair in pairs):
+        known = [pair for pair in pairs if pair is not None]
+        errors = [crossed_errors(*pair, images) for pair in known]
+        return two_sided_p(np.array([values.mean() for values, _ in known]), errors)
+    differences = [system.contributions[metric] - reference.contributions[metric] for system in systems]
+    return sign_flip_test(
+        np.stack(differences, axis=1), permutations=settings.permutations, seed=settings.resampling_seed
+    )
+
+
+def _paired(
+    metric: str, system: System, reference: System
+) -> tuple[Float[NDArray[np.float64], " seed"], Float[NDArray[np.float64], "seed sample"]] | None:
+    """Differences and their bootstrap estimates seed by seed; None where one side has more seeds."""
+    values = [np.array(one.values[metric]) for one in (system, reference)]
+    if len(values[0]) != len(values[1]):
+        return None
+    return values[0] - values[1], system.estimates[metric] - reference.estimates[metric]
 
 
 def _own_numbers(metric: str, system: System, settings: Evaluate) -> Entry:
@@ -120,8 +147,8 @@ def _own_numbers(metric: str, system: System, settings: Evaluate) -> Entry:
     entry = Entry(float(np.mean(values)), seed_sd=float(np.std(values, ddof=1)) if len(values) > 1 else None)
     if metric not in system.estimates:
         return entry
-    low, high = percentile_interval(system.estimates[metric], settings.confidence)
     queries, images = system.sizes[metric]
+    low, high = interval(np.array(values), system.estimates[metric], images, settings.confidence)
     return replace(entry, low=low, high=high, queries=queries, images=images)
 
 
@@ -129,7 +156,12 @@ def _difference(entry: Entry, metric: str, system: System, reference: System, se
     entry = replace(entry, difference=entry.value - float(np.mean(reference.values[metric])))
     if metric not in system.estimates or metric not in reference.estimates:
         return entry
-    low, high = percentile_interval(system.estimates[metric] - reference.estimates[metric], settings.confidence)
+    pair, images = _paired(metric, system, reference), system.sizes[metric][1]
+    if pair is None:
+        means = [one.estimates[metric].mean(0) for one in (system, reference)]
+        low, high = percentile_interval(means[0] - means[1], settings.confidence)
+    else:
+        low, high = interval(*pair, images, settings.confidence)
     return replace(entry, difference_low=low, difference_high=high)
 
 

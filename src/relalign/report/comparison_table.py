@@ -109,6 +109,11 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
+def over(seeds: int) -> str:
+    """What intervals and tests speak of: with one seed nothing can be said of another training."""
+    return "trainings and test images" if seeds > 1 else "test images alone"
+
+
 def same_embeddings(comparison: Comparison) -> str:
     """A sentence on the methods that equal the baseline in all numbers of embeddings shown; empty without such.
 
@@ -151,7 +156,8 @@ def terminal_table(comparison: Comparison) -> str:
         for pairs in (list(zip(line, widths, strict=True)) for line in lines)
     ]
     seeds = f"mean over {comparison.seeds} seed{'s' if comparison.seeds != 1 else ''}"
-    note = f"{seeds}; * differs from {comparison.baseline} (paired permutation test, Holm, p < {LEVEL})"
+    about = f"paired test over {over(comparison.seeds)}, Holm, p < {LEVEL}"
+    note = f"{seeds}; * differs from {comparison.baseline} ({about})"
     same = same_embeddings(comparison)
     return "\n".join([table[0], "-" * len(table[0]), *table[1:], note, *([same] if same else [])])
 

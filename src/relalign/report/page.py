@@ -52,6 +52,7 @@ def _content(params: Params, layout: Layout) -> dict[str, Any]:
         "methods": list(comparison.entries),
         "seeds": list(params.seeds),
         "baseline": comparison.baseline,
+        "over": numbers.over(comparison.seeds),
         "confidence": f"{100 * params.evaluate.confidence:g}",
         "test": next((split for split in splits if split.name == "test"), None),
         "table": _headline(params, comparison),
@@ -95,9 +96,8 @@ def _headline(params: Params, comparison: Comparison) -> dict[str, Any]:
         ],
         "caption": (
             f"{seeds}; recall and nDCG in percent; below each number the {100 * params.evaluate.confidence:g} % "
-            f"interval (bootstrap over test images, {params.evaluate.bootstrap_samples:,} samples). ▲ better and "
-            f"▼ worse than {comparison.baseline} at p < {numbers.LEVEL} (paired permutation test over images, "
-            f"{params.evaluate.permutations:,} permutations, Holm-corrected over the methods). Bold: the best of "
+            f"interval over {numbers.over(comparison.seeds)}. ▲ better and ▼ worse than {comparison.baseline} at "
+            f"p < {numbers.LEVEL} (paired test over the same, Holm-corrected over the methods). Bold: the best of "
             "its column, where these tests carry it. n: queries of each number."
         ),
     }

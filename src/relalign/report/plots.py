@@ -13,6 +13,7 @@ from relalign.comparison.stage import Comparison
 from relalign.evaluation.result_files import ATTENTION_FILE, read_query_table
 from relalign.layout import Layout
 from relalign.report import figures
+from relalign.report.comparison_table import over
 from relalign.report.definitions import define
 from relalign.report.sources import Run, read_json
 from relalign.settings import Params
@@ -110,7 +111,8 @@ def _recall(comparison: Comparison, side: str) -> Figure | None:
     if plot is None:
         return None
     svg = figures.draw(plot, name=f"recall-{side}", height=1.1 + 0.5 * len(comparison.entries))
-    return Figure(svg, f"Recall {_title(side)}: mean over seeds, the line is the interval over test images.")
+    about = over(comparison.seeds)
+    return Figure(svg, f"Recall {_title(side)}: mean over seeds, the line is the interval over {about}.")
 
 
 def _single_modal(params: Params, runs: Sequence[Run], metric: str) -> Figure | None:

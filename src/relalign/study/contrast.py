@@ -9,7 +9,7 @@ from scipy.stats import rankdata, t
 
 from relalign.comparison.paired import System
 from relalign.metrics.correlation import correlation
-from relalign.metrics.resampling import percentile_interval
+from relalign.metrics.crossed import Errors, crossed_errors, interval, two_sided_p
 from relalign.metrics.significance import sign_flip_test
 from relalign.settings.evaluate import Evaluate
 
@@ -19,7 +19,8 @@ class Contrast:
     """A difference (or a correlation) with its interval and two-sided p-value.
 
     `seeds` is how many seeds it is the mean over (0: it is not over seeds), `seed_sd` the standard deviation over
-    them; None for one seed.
+    them; None for one seed. `images` is over how many images (0: not over images). With `errors` it can be asked
+    other questions than whether it is zero. `earlier`: it was made from what an earlier study printed.
     """
 
     difference: float
@@ -28,24 +29,44 @@ class Contrast:
     p: float
     seed_sd: float | None = None
     seeds: int = 0
+    images: int = 0
+    errors: Errors | None = None
+    earlier: bool = False
 
 
-def contrast(plus: Sequence[System], minus: Sequence[System], metric: str, settings: Evaluate) -> Contrast:
-    """The sum of one metric over `plus` less that over `minus`: interval and test over images.
+def contrast(systems: Sequence[tuple[float, System]], metric: str, settings: Evaluate) -> Contrast:
+    """The weighted sum of one metric over systems, such as (1.0, a), (-1.0, b) for a less b.
 
-    One and one is a paired comparison. Two and two is a difference of differences, paired by image all the same,
-    provided that the `estimates` are of the same bootstrap samples. All have the same seeds in one order.
+    Interval and test are over seeds and images; over images alone where there is one seed. They are paired by seed
+    and image: all systems have the same seeds in one order, and `estimates` of the same bootstrap samples.
     """
-    signed = [(1, system) for system in plus] + [(-1, system) for system in minus]
-    seeds = sum(sign * np.array(system.values[metric]) for sign, system in signed)
-    estimates = sum(sign * system.estimates[metric] for sign, system in signed)
-    images = sum(sign * system.contributions[metric] for sign, system in signed)
-    p = sign_flip_test(
-        np.stack([images], axis=1), permutations=settings.permutations, seed=settings.resampling_seed
-    )
-    low, high = percentile_interval(np.asarray(estimates), settings.confidence)
-    each = np.asarray(seeds)
-    return Contrast(float(np.mean(each)), low, high, float(p[0]), _deviation(each), len(each))
+    each = np.asarray(sum(weight * np.array(system.values[metric]) for weight, system in systems))
+    estimates = np.asarray(sum(weight * system.estimates[metric] for weight, system in systems))
+    images = min(system.sizes[metric][1] for _, system in systems)
+    low, high = interval(each, estimates, images, settings.confidence)
+    mean = float(np.mean(each))
+    if len(each) > 1:
+        errors = crossed_errors(each, estimates, images)
+        p = float(two_sided_p(np.array([mean]), [errors])[0])
+        return Contrast(mean, low, high, p, _deviation(each), len(each), images, errors)
+    of_images = np.asarray(sum(weight * system.contributions[metric] for weight, system in systems))
+    tested = sign_flip_test(of_images[:, None], permutations=settings.permutations, seed=settings.resampling_seed)
+    return Contrast(mean, low, high, float(tested[0]), None, 1, images)
+
+
+def difference(plus: System, minus: System, metric: str, settings: Evaluate) -> Contrast:
+    """One system less another."""
+    return contrast([(1.0, plus), (-1.0, minus)], metric, settings)
+
+
+def slope_weights(rates: Sequence[float]) -> list[float]:
+    """By what to weight values at these rates for how much they grow over the range of rates, by least squares.
+
+    >>> slope_weights([0.0, 0.5, 1.0])
+    [-1.0, 0.0, 1.0]
+    """
+    centred = np.array(rates) - np.mean(rates)
+    return [float(weight) for weight in centred * np.ptp(rates) / (centred @ centred)]
 
 
 def over_seeds(values: Sequence[float], confidence: float) -> Contrast:

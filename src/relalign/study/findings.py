@@ -1,88 +1,203 @@
-"""docs/findings.md and its pictures: every number in them comes from the study's results or its settings."""
+"""docs/findings.md, its appendix and its pictures: every number is from what is kept of the study's runs."""
 
-from collections import Counter
+import re
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
+from relalign.errors import RelalignError
 from relalign.report.comparison_table import LEVEL, number
 from relalign.settings import Params
 from relalign.study import tables
+from relalign.study.claims import claims_by_page, headline
 from relalign.study.judging import Finding, judge_claims
+from relalign.study.kept import keep_runs
 from relalign.study.pictures import dataset_pictures
 from relalign.study.results import Results
-from relalign.study.settings import Study, Tuning, budget_of, evaluate_of
+from relalign.study.settings import PAGES, Study, Tuning, budget_of, evaluate_of
 from relalign.system.artifacts import write_atomic
 
 NOTES = "docs/findings-notes.md"
+HEADLINE = "docs/findings.md"
+EARLIER = "docs/findings/earlier.md"
+TITLES = {
+    "variants": "All variants",
+    "premise": "The premise",
+    "covlr": "CoVLR",
+    "rebalanced": "Rebalanced",
+    "iais": "IAIS",
+    "consensus": "Ours (consensus)",
+    "how": "How it was done",
+    "tuning": "Tuning",
+}
+SECTIONS = ("why", "surprised", "limits", *PAGES)
 
 
 def write_findings(params: Params, study: Study, root: Path) -> None:
-    """Write docs/findings.md and `docs/study/<dataset>-*.svg`; equal results give equal bytes.
+    """Keep what the runs have left (`relalign.study.kept`), and write docs/findings.md, docs/findings and
+    docs/study.
 
-    Claims and variants without results are said not to have been run. docs/findings-notes.md, written by hand, is
-    taken in as it is.
+    Equal results give equal bytes. Claims and variants without results are said not to have been run. The sections
+    of docs/findings-notes.md, written by hand, are taken into the pages that they are named after.
     """
-    found = {dataset: Results(params, study, root, dataset) for dataset in study.datasets}
-    findings = {dataset: judge_claims(results) for dataset, results in found.items()}
-    pictures = {name: svg for results in found.values() for name, svg in dataset_pictures(results).items()}
+    for dataset in study.datasets:
+        keep_runs(params, study, root, dataset)
+    for path, content in _written(_judge(params, study, root)).items():
+        write_atomic(root / path, content)
+
+
+def recount(params: Params, study: Study, root: Path) -> None:
+    """Judge all claims anew by what is kept; print the headline, write the pages, say which changed."""
+    judged = _judge(params, study, root)
+    for place, row in enumerate(headline()):
+        for dataset, findings in judged.headline.items():
+            sys.stdout.write(
+                f"{place + 1:>2}  {dataset:<10} {tables.verdict_of(findings[place]):<40} {row.sentence}\n"
+            )
+    changed = []
+    for path, content in _written(judged).items():
+        before = (root / path).read_text(encoding="utf-8") if (root / path).is_file() else ""
+        if before != content:
+            write_atomic(root / path, content)
+            changed.append(path)
+    sys.stdout.write(f"Written anew: {', '.join(changed)}\n" if changed else "All pages were as they are.\n")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All results of the study and what they say, by dataset; of the appendix by page, too."""
+
+    params: Params
+    study: Study
+    root: Path
+    results: Mapping[str, Results]
+    headline: Mapping[str, list[Finding]]
+    pages: Mapping[str, Mapping[str, list[Finding]]]
+    notes: Mapping[str, str]
+
+    def note(self, section: str) -> str:
+        """A section of the notes written by hand; empty without."""
+        return self.notes.get(section, "")
+
+
+def _judge(params: Params, study: Study, root: Path) -> Judged:
+    results = {dataset: Results(params, study, root, dataset) for dataset in study.datasets}
+    rows, least = [row.claims for row in headline()], study.least_seeds
+    return Judged(
+        params,
+        study,
+        root,
+        results,
+        {name: judge_claims(rows, found, least.headline) for name, found in results.items()},
+        {
+            page: {
+                name: judge_claims([(claim,) for claim in claims], found, least.others)
+                for name, found in results.items()
+            }
+            for page, claims in claims_by_page().items()
+        },
+        read_notes(root / NOTES),
+    )
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """The sections of the notes, by their headings. Raises `RelalignError` for a heading that no page takes."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for section in re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        name, _, text = section.partition("\n")
+        if name.strip() not in SECTIONS:
+            raise RelalignError(f"{path}: '{name.strip()}' is no section. Use one of {', '.join(SECTIONS)}.")
+        found[name.strip()] = text.strip()
+    return found
+
+
+def _written(judged: Judged) -> dict[str, str]:
+    """Every file, by its path from the project's folder."""
+    drawn = {name: svg for results in judged.results.values() for name, svg in dataset_pictures(results).items()}
+    files = {f"docs/study/{name}.svg": svg for name, svg in drawn.items()}
+    pages = {HEADLINE: _front(judged)}
+    for page in PAGES:
+        body = [_page(page, judged, set(drawn)), judged.note(page)]
+        parts = [f"# Findings: {TITLES[page]}", "[All findings](../findings.md)", *body]
+        pages[f"docs/findings/{page}.md"] = "\n\n".join(part for part in parts if part)
+    return files | {path: text + "\n" for path, text in pages.items()}
+
+
+def _front(judged: Judged) -> str:
+    why = dict(re.findall(r"^(\d+)\. (.*(?:\n +.*)*)", judged.note("why"), flags=re.MULTILINE))
+    why = {place: " ".join(text.split()) for place, text in why.items()}
+    premise = [
+        f"![Relations within each modality as matching is trained, {dataset}](study/premise-{dataset}.svg)"
+        for dataset in judged.study.datasets
+        if (judged.root / f"docs/study/premise-{dataset}.svg").is_file()
+    ]
+    if premise:
+        premise.append("The premise of all three papers, measured ([what is shown](premise.md)).")
+    confidence = tables.percent(judged.params.evaluate.confidence)
+    introduction = _text(f"""
+        Do the three papers' claims hold, as implemented here and at this scale? One row a claim: the verdict, the
+        effect with its {confidence} interval over trainings *and* test images, and why. `relalign study recount`
+        judges anew by what is kept of the runs, in a minute and without training; edit {NOTES}, not this page.
+    """)
+    legend = _text(f"""
+        A claim of several comparisons needs all of them; of several rivals the least favourable is shown. *Equal*:
+        shown to be within the margin; *inconclusive*: neither. A verdict needs {judged.study.least_seeds.headline}
+        seeds; p-values are corrected over the rows of a dataset, intervals are not ([how](findings/how.md)).
+        *Earlier numbers* are the rounded ones of a study whose runs are not kept ([its
+        page](findings/earlier.md)), judged by the rule of now.
+    """)
+    links = ", ".join(f"[{TITLES[page]}](findings/{page}.md)" for page in PAGES)
     parts = [
         "# Findings",
-        _introduction(),
-        _glance(params, found, set(pictures)),
-        _summary(findings, len(study.seeds)),
-        _notes(root),
-        _method(params, study, found),
+        introduction,
+        *premise,
+        "## Which claims hold",
+        tables.headline_table(headline(), judged.headline, why),
+        legend,
+        _titled("What surprised", judged.note("surprised")),
+        _titled("Limits", judged.note("limits")),
+        f"## More\n\nEvery comparison and ablation: {links}, [the earlier study](findings/earlier.md).",
     ]
-    for dataset, results in found.items():
-        parts.append(_dataset(results, findings[dataset], set(pictures)))
-    for name, svg in pictures.items():
-        write_atomic(root / f"docs/study/{name}.svg", svg)
-    parts.append(_tuning(params, study, found))
-    parts.append("## Variants\n\n" + tables.variants_table(study))
-    write_atomic(root / "docs/findings.md", "\n\n".join(part for part in parts if part) + "\n")
+    return "\n\n".join(part for part in parts if part)
 
 
-def _introduction() -> str:
-    return _text(f"""
-        `relalign study findings` writes this page from the results of the study (study.yaml); edit {NOTES}
-        instead. What is measured, and how, is in [evaluation.md](evaluation.md). The claims are the papers', in
-        our words; a claim's verdict is about the methods as implemented here, on frozen encoders' features, at
-        this scale.
-    """)
+def _page(page: str, judged: Judged, drawn: set[str]) -> str:
+    if page == "how":
+        return _method(judged.params, judged.study, judged.results)
+    if page == "tuning":
+        return _tuning(judged.params, judged.study, judged.results)
+    parts = []
+    for dataset, results in judged.results.items():
+        if page == "variants":
+            parts += _variants(results, drawn)
+            continue
+        parts += [f"## {dataset}", tables.claims_table(judged.pages[page][dataset], results)]
+        if page == "rebalanced" and results.study.conditions(dataset):
+            parts += [f"### {dataset}: poor images, poor captions", tables.sweep_table(results)]
+            parts += [_picture(f"{dataset}-{side}", drawn) for side in results.study.sweep.kinds]
+        if page == "iais":
+            parts += _attention(results, drawn)
+    if page == "variants":
+        parts += ["## What they are", tables.variants_table(judged.study)]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _glance(params: Params, found: Mapping[str, Results], pictures: set[str]) -> str:
-    """The pictures of what the methods and main ablations add to the baseline."""
-    shown = [picture for dataset in found if (picture := _picture(f"{dataset}-gains", pictures))]
-    if not shown:
-        return ""
-    legend = _text(f"""
-        What methods and main ablations add to `{params.report.baseline}` on the test split
-        ({_list(tuple(found))}), mean over seeds; lines are {tables.percent(params.evaluate.confidence)} intervals
-        over test images.
-    """)
-    return "\n\n".join(["## At a glance", *shown, legend])
+def _titled(title: str, text: str) -> str:
+    return f"## {title}\n\n{text}" if text else ""
 
 
-def _summary(findings: Mapping[str, list[Finding]], seeds: int) -> str:
-    counts = []
-    for dataset, of_dataset in findings.items():
-        number_of = Counter(finding.verdict for finding in of_dataset)
-        counts.append(f"- {dataset}: " + ", ".join(f"{count} {name}" for name, count in sorted(number_of.items())))
-    legend = _text(f"""
-        Below a verdict: the differences in what it is measured by, in that order (intervals and p-values are with
-        the results of each dataset), and how many seeds where there are fewer than {seeds}.
-    """)
-    table = tables.summary_table(dict(findings), seeds)
-    return "\n\n".join(["## Which claims hold", "\n".join(counts), legend, table])
-
-
-def _notes(root: Path) -> str:
-    path = root / NOTES
-    if not path.is_file():
-        return ""
-    return "## What was tried, and what we make of it\n\n" + path.read_text(encoding="utf-8").strip()
+def _variants(results: Results, drawn: set[str]) -> list[str]:
+    dataset = results.dataset
+    return [
+        f"## {dataset}",
+        _picture(f"{dataset}-gains", drawn),
+        "Mean over seeds ± sd over seeds; below it the interval, over trainings and test images.",
+        *tables.main_tables(results),
+    ]
 
 
 def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
@@ -99,68 +214,57 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
     rates = ", ".join(number(rate) for rate in sweep.rates)
     kinds = ", ".join(f"{modality}s by '{kind}'" for modality, kind in sweep.kinds.items())
     return _text(f"""
-        ## How it was done
-
         - **Data**: {sizes}.
         - **Tuning**: {trials} trials for each method (seed {search.seed}), measured on the validation split by
           mean recall plus mean single-modal nDCG@10, which sees neither re-ranking nor ISD. A coordinate search:
           the first trial has the weights of the paper or its code, as far as they are known (CoVLR's relation
           weight, next to nothing as released, starts where it acts), ours weights of 1; each later one changes
           the best of those before its axis. What methods share, the learning rate for one, comes last and is tuned
-          for each of them, too: the best is not the same for all. All trials are [below](#tuning), and kept in
+          for each of them, too: the best is not the same for all. [All trials](tuning.md) are kept in
           docs/search, which the runs go by. Ablations have the settings of their method but for
-          [what they change](#variants).
+          [what they change](variants.md#what-they-are).
         - **Runs**: {len(study.variants)} variants, seeds {_list(study.seeds)}, on the test split; a budget for all
-          alike ({budget}), but for those with [a budget of their own or fewer seeds](#variants); the first
+          alike ({budget}), but for those with a budget of their own or fewer seeds; the first
           {evaluate.rerank_depth} candidates are re-ranked by fusion (only "re-ranked" numbers use it). Fusion, and
           with it ISD, is computed in {evaluate.precision}. All methods are selected from the same epochs, those
-          after {tables.percent(training.select_from)} of the training.
+          after {tables.percent(training.select_from)} of the training. Runs that see unequally many captions of an
+          image in a step are in tables of their own, and no claim compares them unless that is what it is about.
         - **Poor data** ({_list(sweep.datasets)}): {kinds}, at rates {rates}, in all splits; seeds
-          {_list(sweep.seeds)}, variants {_list(sweep.variants)}. Relevance is that of the clean captions.
-        - **Intervals**: {tables.percent(settings.confidence)}, percentile bootstrap over test images
-          ({settings.bootstrap_samples} samples), the same images for all. They say how much a number, averaged
-          over seeds, would change with other test images.
-        - **sd over seeds** (after ±) answers another question: how much it changes from training to training. For
-          a difference it is that of the differences seed by seed.
-        - **Tests**: paired permutation tests that flip the signs of images' differences ({study.permutations}
-          patterns); for the growth of a gain, of differences of differences. They do not see how trainings
-          differ: read the sd over seeds beside p, and what has one seed only as a hint. Learned mixes and
-          correlations over epochs have no share of an image: there seeds are the sample (mixes: Student's t;
-          correlations: flips of their signs, with which five seeds cannot be significant, and the range over seeds
-          in place of an interval). Correlations over variants: permutations of the points. p-values are Holm's
-          over all claims tested on a dataset; intervals are not corrected, and neither is a verdict that rests on
-          one.
-        - **Verdicts**: *reproduced* if in the claimed direction with p < {LEVEL}. *Not reproduced* if significant
-          in the other direction, or if the interval excludes an improvement of the margin. Otherwise
-          *inconclusive*. "Without loss" is *reproduced* if the interval excludes a loss of the margin, be a
-          smaller one significant or not (p is that of any difference). Margins, the smallest difference worth
-          having: {margins}; none for mixes and correlations. "Below the margin" marks what is reproduced but
-          shown to be smaller than that. A claim of several comparisons needs all of them (intersection-union);
-          its p is the largest of theirs, and one that is not reproduced is enough for the claim not to be.
-          Comparisons without a claimed direction end as *higher*, *lower*, *equal* (the interval lies within the
-          margin) or *inconclusive*.
+          {_list(sweep.seeds)}, variants {_list(sweep.variants)}. Relevance is that of the clean captions. How a
+          gain grows is the slope of its line over all rates, times their range.
+        - **Intervals**: {tables.percent(settings.confidence)}, for another training and other test images: seeds
+          and images are crossed, their variances are taken apart, and each keeps the quantile of its own degrees
+          of freedom ([evaluation.md](../evaluation.md#how-sure), `relalign.metrics.crossed`). Differences are
+          paired by seed and image. Images are bootstrapped ({settings.bootstrap_samples} samples). With one seed
+          they are over images alone, and there is no verdict: *one seed: an indication*.
+        - **Tests** are by the same rule: p is where the interval would end at nothing. Learned mixes have no share
+          of an image: Student's t over seeds. Correlations over epochs: flips of their signs over seeds, with
+          which five seeds cannot be significant, and the range over seeds in place of an interval. Correlations
+          over variants: permutations of the points ({study.permutations} patterns).
+        - **Correction**: p-values are Holm's over all claims of one page (the headline is one) and dataset. The
+          p-values of being equal and of falling short of the margin, questions of their own, are corrected
+          likewise. Intervals are not.
+        - **Verdicts**: *reproduced* if in the claimed direction with p < {LEVEL}, *not reproduced* if in the
+          other. Otherwise *equal* if the difference is shown to be smaller than the margin (two one-sided tests),
+          and *not reproduced* if an improvement by the margin is excluded (one one-sided test); else
+          *inconclusive*. "Without loss" is *reproduced* if a loss of the margin is excluded, be a smaller one
+          significant or not. Margins, stated in study.yaml before the runs: {margins}; none for mixes and
+          correlations. "Below the margin" marks what is reproduced but shown to be smaller than that. A claim of
+          several comparisons needs all of them (intersection-union); its p is the largest of theirs, and one that
+          is not reproduced, or equal, is enough for the claim not to be. Comparisons without a claimed direction
+          end as *higher*, *lower*, *equal* or *inconclusive*. A verdict needs {study.least_seeds.headline} seeds
+          in the headline and {study.least_seeds.others} elsewhere.
     """)
 
 
-def _dataset(results: Results, findings: list[Finding], pictures: set[str]) -> str:
-    confidence, dataset = results.params.evaluate.confidence, results.dataset
-    parts = [
-        f"## Results: {dataset}",
-        f"### {dataset}: all variants",
-        "Mean over seeds ± sd over seeds; below it, the interval over test images.",
-        tables.main_table(results),
-        f"### {dataset}: the claims, tested",
-        tables.claims_table(findings, confidence),
-    ]
-    if results.study.conditions(dataset):
-        parts += [f"### {dataset}: poor images, poor captions", tables.sweep_table(results)]
-        parts += [_picture(f"{dataset}-{side}", pictures) for side in results.study.sweep.kinds]
-    parts += [
+def _attention(results: Results, drawn: set[str]) -> list[str]:
+    dataset = results.dataset
+    return [
         f"### {dataset}: attention distance and retrieval",
         _text("""
-            Variants with a model or budget of their own are left out, as retrieval and distance both change with
-            those. Points are not independent, as variants are ablations of each other: these intervals are too
-            narrow.
+            Variants with a model, budget or captions a step of their own are left out, as retrieval and distance
+            both change with those. Points are not independent, as variants are ablations of each other: these
+            intervals are too narrow.
         """),
         tables.correlation_table(results),
         _text("""
@@ -169,22 +273,21 @@ def _dataset(results: Results, findings: list[Finding], pictures: set[str]) -> s
             means little unless it is stronger with the alignment than without it.
         """),
         tables.epochs_table(results),
-        _picture(f"{dataset}-isd", pictures),
-        _picture(f"{dataset}-epochs", pictures),
+        _picture(f"{dataset}-isd", drawn),
+        _picture(f"{dataset}-epochs", drawn),
     ]
-    return "\n\n".join(part for part in parts if part)
 
 
 def _tuning(params: Params, study: Study, found: Mapping[str, Results]) -> str:
     searches = {dataset: results.search for dataset, results in found.items()}
-    parts = ["## Tuning", "The settings that were varied:", tables.tuned_table(params, study, searches)]
+    parts = ["The settings that were varied:", tables.tuned_table(params, study, searches)]
     for dataset, results in found.items():
-        parts += [f"### {dataset}: all trials, on validation", tables.search_table(results)]
+        parts += [f"## {dataset}: all trials, on validation", tables.search_table(results)]
     return "\n\n".join(parts)
 
 
 def _picture(name: str, pictures: set[str]) -> str:
-    return f"![{name}](study/{name}.svg)" if name in pictures else ""
+    return f"![{name}](../study/{name}.svg)" if name in pictures else ""
 
 
 def _list(items: tuple[str | int, ...]) -> str:

@@ -1,32 +1,45 @@
 """What the study's runs say of each claim."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from relalign.metrics.significance import holm
-from relalign.study.claims import (
+from relalign.study import earlier
+from relalign.study.claims import RSUM, Claim
+from relalign.study.contrast import (
+    Contrast,
+    contrast,
+    correlations_over_seeds,
+    over_points,
+    over_seeds,
+    slope_weights,
+)
+from relalign.study.kept import Where
+from relalign.study.results import NotComparableError, NotPlannedError, NotRunError, Results
+from relalign.study.settings import CLEAN, Study
+from relalign.study.verdicts import (
+    EQUAL,
     INCONCLUSIVE,
+    NOT_COMPARABLE,
     NOT_PLANNED,
     NOT_RUN,
     REFUTED,
-    RSUM,
-    Claim,
-    all_claims,
+    Answers,
+    all_of,
+    ask,
     below,
     verdict,
 )
-from relalign.study.contrast import Contrast, contrast, correlations_over_seeds, over_points, over_seeds
-from relalign.study.results import NotPlannedError, NotRunError, Results, Where
-from relalign.study.settings import CLEAN, Study
 
 
 @dataclass(frozen=True)
 class Part:
     """One comparison of a claim and its own verdict; `small`: it is shown to be below the margin."""
 
+    claim: Claim
     metric: str
     reference: str
     contrast: Contrast
@@ -36,73 +49,129 @@ class Part:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim on one dataset. `p` is Holm's over the dataset's claims; `missing` says what it was not run for."""
+    """What several claims that have to hold together (mostly one) come to on one dataset.
 
-    claim: Claim
+    `p` is Holm's over all that is judged together, None where there is no verdict to be had; `missing` says what
+    there is none for.
+    """
+
+    claims: tuple[Claim, ...]
     verdict: str
     parts: tuple[Part, ...] = ()
     p: float | None = None
     missing: str = ""
 
 
-def judge_claims(results: Results) -> list[Finding]:
-    """A finding for every claim; what lacks its runs is `not run`, or `not planned` if study.yaml asks for none.
+def judge_claims(groups: Sequence[tuple[Claim, ...]], results: Results, least_seeds: int) -> list[Finding]:
+    """A finding for every group of claims; those given together are one family of tests.
 
-    A claim of several comparisons is reproduced only if all of them are (an intersection-union test): its p-value
-    is the largest of theirs.
+    A group is reproduced only if all of its comparisons are (an intersection-union test): its p-value is the
+    largest of theirs. p-values are Holm's over the groups; those of being equal and of falling short, each a
+    question of its own, are Holm's over all comparisons. With fewer seeds than `least_seeds` a comparison is
+    inconclusive and counts in no correction. Where a part of a group was not run, the others can refute it, not
+    more.
     """
-    measured: list[list[Part] | NotRunError] = []
-    for claim in all_claims():
-        try:
-            measured.append(_measure(claim, results))
-        except NotRunError as error:
-            measured.append(error)
-    p_values = [max(part.contrast.p for part in parts) for parts in measured if isinstance(parts, list)]
-    corrected = iter(holm(np.array(p_values)).tolist())
-    return [
-        Finding(claim, NOT_PLANNED if isinstance(parts, NotPlannedError) else NOT_RUN, missing=str(parts))
-        if isinstance(parts, NotRunError)
-        else judge(claim, parts, next(corrected), results.study)
-        for claim, parts in zip(all_claims(), measured, strict=True)
-    ]
+    measured = [_measure_all(claims, results) for claims in groups]
+    study = results.study
+    judged = [[part for part in parts if not 0 < part.contrast.seeds < least_seeds] for parts, _ in measured]
+    asked = [[_ask(part, study) for part in parts] for parts in judged]
+    whole = iter(_holm([max(one.holds for one in answers) for answers in asked if answers]))
+    equal, short = (iter(_holm([getattr(one, name) for answers in asked for one in answers])) for name in OTHERS)
+    findings = []
+    for claims, (parts, error), answers in zip(groups, measured, asked, strict=True):
+        p = next(whole) if answers else None
+        found = [
+            _judge(part, Answers(p, next(equal), next(short)), study)
+            if p is not None and not 0 < part.contrast.seeds < least_seeds
+            else replace(part, verdict=INCONCLUSIVE)
+            for part in parts
+        ]
+        findings.append(_together(claims, found, p, error))
+    return findings
 
 
-def judge(claim: Claim, parts: Sequence[Part], p: float, study: Study) -> Finding:
-    """The verdict on a claim with corrected p-value `p`; of parts that differ, one refuted refutes it."""
-    judged = []
-    for part in parts:
-        margin = claim.margin(part.metric, study.margin)
-        small = below(part.contrast, margin, claim.kind)
-        judged.append(replace(part, verdict=verdict(part.contrast, p, margin, claim.kind), small=small))
-    verdicts = {part.verdict for part in judged}
-    if len(verdicts) == 1:
-        return Finding(claim, verdicts.pop(), tuple(judged), p)
-    return Finding(claim, REFUTED if REFUTED in verdicts else INCONCLUSIVE, tuple(judged), p)
+OTHERS = ("equal", "short")
 
 
-def _measure(claim: Claim, results: Results) -> list[Part]:
+def _holm(p_values: list[float]) -> list[float]:
+    found: list[float] = holm(np.array(p_values, dtype=np.float64)).tolist()
+    return found
+
+
+def _ask(part: Part, study: Study) -> Answers:
+    return ask(part.contrast, part.claim.margin(part.metric, study.margin), part.claim.kind)
+
+
+def _judge(part: Part, corrected: Answers, study: Study) -> Part:
+    kind, margin = part.claim.kind, part.claim.margin(part.metric, study.margin)
+    small = below(part.contrast, margin, kind)
+    return replace(part, verdict=verdict(part.contrast.difference, corrected, kind), small=small)
+
+
+def _together(claims: tuple[Claim, ...], parts: list[Part], p: float | None, error: NotRunError | None) -> Finding:
+    verdicts = [part.verdict for part in parts]
+    if error is None:
+        return Finding(claims, all_of(verdicts), tuple(parts), p)
+    if {REFUTED, EQUAL} & set(verdicts):
+        return Finding(claims, REFUTED, tuple(parts), p, str(error))
+    names = {NotPlannedError: NOT_PLANNED, NotComparableError: NOT_COMPARABLE}
+    return Finding(claims, names.get(type(error), NOT_RUN), tuple(parts), None, str(error))
+
+
+def _measure_all(claims: Sequence[Claim], results: Results) -> tuple[list[Part], NotRunError | None]:
+    """The comparisons of all claims that could be made, and why the first of the others could not."""
+    parts, first = [], None
+    for claim in claims:
+        for metric, reference in _comparisons(claim):
+            try:
+                parts.append(Part(claim, metric, reference, _measure(claim, metric, reference, results)))
+            except NotRunError as error:
+                found = earlier.contrast_of(claim, metric, reference, results)
+                if found is not None and not isinstance(error, NotComparableError):
+                    parts.append(Part(claim, metric, reference, found))
+                else:
+                    first = first or error
+    return parts, first
+
+
+def _comparisons(claim: Claim) -> Iterator[tuple[str, str]]:
+    return ((metric, reference) for reference, metric in product(claim.references, claim.metrics))
+
+
+def _measure(claim: Claim, metric: str, reference: str, results: Results) -> Contrast:
     if claim.test == "mix":
-        return [Part("mix", "", _mix(claim, results))]
+        return _mix(claim, results)
     if claim.test == "variants":
-        return [Part(metric, "", _over_variants(metric, claim.outcome, results)) for metric in claim.metrics]
+        return _over_variants(metric, claim.outcome, results)
     if claim.test == "checkpoints":
-        return [Part(metric, "", _over_checkpoints(claim, metric, results)) for metric in claim.metrics]
-    return [
-        Part(metric, reference, _difference(claim, metric, reference, results))
-        for reference, metric in product(claim.references, claim.metrics)
-    ]
+        return _over_checkpoints(claim, metric, results)
+    return _difference(claim, metric, reference, results)
 
 
 def _difference(claim: Claim, metric: str, reference: str, results: Results) -> Contrast:
-    wheres: list[Where] = [(claim.variant, CLEAN), (reference, CLEAN)]
-    if claim.test == "growth":
-        poor = _studied(claim, results)
-        wheres = [(claim.variant, poor), (reference, poor), (reference, CLEAN), (claim.variant, CLEAN)]
+    weights = {CLEAN: 1.0}
+    if claim.test == "poor":
+        weights = {_studied(claim, results): 1.0}
+    if claim.test == "slope":
+        _studied(claim, results)
+        rates = (0.0, *results.study.sweep.rates)
+        conditions = [results.study.condition(claim.corrupted, rate) for rate in rates]
+        weights = dict(zip(conditions, slope_weights(rates), strict=True))
+    wheres: list[Where] = [(name, at) for at in weights for name in (claim.variant, reference)]
+    signed = [sign * weight for weight in weights.values() for sign in (1, -1)]
+    results.check_planned(*wheres)
+    _same_captions(claim, reference, results)
     systems = results.systems(*wheres)
     for where, system in zip(wheres, systems, strict=True):
         if metric not in system.contributions:
             raise NotRunError(f"{metric} of {where[0]}")
-    return contrast(systems[::2], systems[1::2], metric, results.judged_by)
+    return contrast(list(zip(signed, systems, strict=True)), metric, results.judged_by)
+
+
+def _same_captions(claim: Claim, reference: str, results: Results) -> None:
+    seen = {name: results.captions(name) for name in (claim.variant, reference)}
+    if len(set(seen.values())) > 1 and not claim.unlike_captions:
+        raise NotComparableError(", ".join(f"{name} sees {count}" for name, count in seen.items()) + " a step")
 
 
 def _studied(claim: Claim, results: Results) -> str:
@@ -123,10 +192,15 @@ def _mix(claim: Claim, results: Results) -> Contrast:
 
 
 def variant_points(metric: str, outcome: str, results: Results) -> dict[str, tuple[float, float]]:
-    """A point a variant that has both, of those with one model and budget: means over seeds on clean data."""
-    points = {}
+    """A point a variant that has both: means over seeds on clean data.
+
+    Of those with one model, one budget and the baseline's captions a step: between others, these differ too.
+    """
+    points, baseline = {}, results.params.report.baseline
     for name in results.comparable():
         values = results.systems((name, CLEAN))[0].values
+        if baseline in results.study.variants and results.captions(name) != results.captions(baseline):
+            continue
         if metric in values and outcome in values:
             points[name] = float(np.mean(values[metric])), float(np.mean(values[outcome]))
     return points

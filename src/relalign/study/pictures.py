@@ -7,7 +7,7 @@ import numpy as np
 
 from relalign.report import figures
 from relalign.study.claims import I2I, ISD, RSUM, T2T
-from relalign.study.contrast import contrast
+from relalign.study.contrast import difference
 from relalign.study.judging import checkpoint_points
 from relalign.study.results import MEAN_NDCG, Results
 from relalign.study.settings import ALIGNED, CLEAN, Modality
@@ -35,7 +35,7 @@ def _gains(results: Results) -> str | None:
     names = [
         name
         for name in results.study.comparable_with(baseline, results.dataset)
-        if results.seeds((name, CLEAN), (baseline, CLEAN))
+        if results.seeds((name, CLEAN), (baseline, CLEAN)) and results.captions(name) == results.captions(baseline)
     ]
     if not names:
         return None
@@ -45,7 +45,7 @@ def _gains(results: Results) -> str | None:
         rows = {}
         for name in names:
             system, against = results.systems((name, CLEAN), (baseline, CLEAN))
-            found = contrast([system], [against], metric, results.params.evaluate)
+            found = difference(system, against, metric, results.params.evaluate)
             rows[name] = {"": (found.difference, found.low, found.high)}
         plots.append(_around_zero(figures.forest(rows, f"{label}, less {baseline}'s", style)))
     return picture(plots, f"{results.dataset}-gains", height=1 + 0.25 * len(names), share_y=True)

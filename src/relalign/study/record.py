@@ -87,7 +87,11 @@ def current_search(params: Params, study: Study, root: Path, dataset: str) -> Pa
 
 def fingerprint(params: Params, study: Study, dataset: str) -> str:
     """A hash of all settings on which a search of this dataset depends."""
-    made_with = [changed(params, study, method, {}, where=method) for method in study.search.methods]
+    # What every trial of a method sets anew, its start does: what params.yaml has there changes no trial.
+    made_with = [
+        changed(params, study, method, tuning.start, where=method)
+        for method, tuning in study.search.methods.items()
+    ]
     data = _known_then(params.datasets[dataset], exclude={"rotate_validation"})  # no study does
     sections = [
         study.search,

@@ -1,6 +1,5 @@
-"""What the study has left on disk for one dataset, as far as it is there."""
+"""What is kept of the study's runs on one dataset (`relalign.study.kept`), as far as it is there."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -8,17 +7,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from relalign.comparison.paired import RunResult, System, check_same_queries, read_run, summarise
+from relalign.comparison.paired import System, summarise
 from relalign.metrics.resampling import draw_weights
 from relalign.settings import Params
 from relalign.settings.evaluate import Evaluate
-from relalign.study.layout import StudyLayout
+from relalign.study.kept import Where, read_kept
 from relalign.study.record import SearchRecord, current_search, read_search
-from relalign.study.settings import CLEAN, Study
+from relalign.study.settings import CLEAN, Study, changed
 
-READ = r"(?:rerank/)?(?:i2t|t2i)/recall@\d+|(?:i2i|t2t)/ndcg@10|isd/(?:singular|distributed|annotated)"
 MEAN_NDCG = "ndcg@10"  # of both modalities
-Where = tuple[str, str]  # a variant and a condition
 
 
 class NotRunError(Exception):
@@ -29,24 +26,27 @@ class NotPlannedError(NotRunError):
     """What is missing is not asked for by study.yaml."""
 
 
+class NotComparableError(NotRunError):
+    """What is compared differs in what no comparison may differ in."""
+
+
 class Results:
     """The runs of one dataset, under all conditions; all were measured on the same queries."""
 
     def __init__(self, params: Params, study: Study, root: Path, dataset: str) -> None:
         self.params, self.study, self.root, self.dataset = params, study, root, dataset
-        self._runs = {
-            (where, seed): _only_read(self._folder(where, seed))
-            for where, seeds in self._planned().items()
-            for seed in seeds
-            if (self._folder(where, seed) / "metrics.json").is_file()
-        }
-        check_same_queries(list(self._runs.values()))
+        planned = self.study.planned(dataset)
+        kept = read_kept(root, dataset)
+        self._runs = {key: run for key, run in kept.items() if key[1] in planned.get(key[0], ())}
+        self._captions: dict[str, int] = {}
         self._systems: dict[tuple[Where, tuple[int, ...]], System] = {}
 
     @cached_property
     def images(self) -> NDArray[np.int64]:
         """The test images that any query belongs to."""
-        return np.unique(np.concatenate([run.queries["image_id"].to_numpy() for run in self._runs.values()]))
+        return np.unique(
+            np.concatenate([run.result.queries["image_id"].to_numpy() for run in self._runs.values()])
+        )
 
     def variants(self) -> list[str]:
         """Those with results on clean data, in the order of study.yaml."""
@@ -61,11 +61,16 @@ class Results:
         done = [{seed for there, seed in self._runs if there == where} for where in wheres]
         return tuple(sorted(set.intersection(*done)))
 
+    def check_planned(self, *wheres: Where) -> None:
+        """Raise `NotPlannedError` for what study.yaml does not ask for."""
+        for where in wheres:
+            if where not in self.study.planned(self.dataset):
+                raise NotPlannedError(where[0])
+
     def systems(self, *wheres: Where) -> list[System]:
         """Systems to be compared, over the seeds that all of them have; `NotRunError` if there is none."""
+        self.check_planned(*wheres)
         for where in wheres:
-            if where not in self._planned():
-                raise NotPlannedError(where[0])
             if not self.seeds(where):
                 raise NotRunError(where[0] if where[1] == CLEAN else f"{where[0]} under {where[1]}")
         shared = self.seeds(*wheres)
@@ -80,7 +85,7 @@ class Results:
 
     def history(self, where: Where, seed: int) -> pd.DataFrame:
         """A row an epoch of one training; row `epoch` 0 is the start."""
-        return pd.read_csv(self._folder(where, seed) / "model/history.csv")
+        return self._runs[where, seed].history
 
     def text_share(self, where: Where, seed: int) -> float | None:
         """The text teacher's share in the learned mix at the end of training; None for methods without."""
@@ -102,20 +107,21 @@ class Results:
         path = current_search(self.params, self.study, self.root, self.dataset)
         return read_search(path) if path.is_file() else None
 
-    def _planned(self) -> dict[Where, Sequence[int]]:
-        clean: dict[Where, Sequence[int]] = {
-            (name, CLEAN): seeds for name, seeds in self.study.runs_on(self.dataset).items()
-        }
-        return clean | {
-            (name, condition): self.study.sweep.seeds
-            for condition in self.study.conditions(self.dataset)
-            for name in self.study.sweep.variants
-        }
+    def captions(self, variant: str) -> int:
+        """How many captions of an image a step of this variant contrasts it with."""
+        if variant in self._captions:
+            return self._captions[variant]
+        chosen = self.study.variants[variant]
+        tuned = self.search.chosen(chosen.of) if self.search else {}
+        made_with = changed(self.params, self.study, chosen.of, {**tuned, **chosen.change}, where=variant)
+        found = max(made_with.training.captions_per_step, getattr(made_with.method, "captions", 1))
+        self._captions[variant] = found
+        return found
 
     def system(self, where: Where, seeds: tuple[int, ...]) -> System:
         """One variant under one condition over these of its seeds."""
         if (where, seeds) not in self._systems:
-            made = summarise([self._runs[where, seed] for seed in seeds], self.images, self._weights)
+            made = summarise([self._runs[where, seed].result for seed in seeds], self.images, self._weights)
             self._systems[where, seeds] = _with_mean_ndcg(made)
         return self._systems[where, seeds]
 
@@ -123,18 +129,6 @@ class Results:
     def _weights(self) -> NDArray[np.float64]:
         settings = self.params.evaluate
         return draw_weights(len(self.images), settings.bootstrap_samples, settings.resampling_seed)
-
-    def _layout(self, condition: str) -> StudyLayout:
-        return StudyLayout.of(self.root, self.dataset, condition, self.params)
-
-    def _folder(self, where: Where, seed: int) -> Path:
-        return self._layout(where[1]).run(where[0], seed)
-
-
-def _only_read(folder: Path) -> RunResult:
-    """A run without the queries of metrics that the findings do not speak of."""
-    run = read_run(folder)
-    return RunResult(run.origin, run.metrics, run.queries[run.queries["metric"].str.fullmatch(READ)])
 
 
 def _with_mean_ndcg(system: System) -> System:
@@ -147,5 +141,5 @@ def _with_mean_ndcg(system: System) -> System:
         estimates=system.estimates | {MEAN_NDCG: np.mean([system.estimates[part] for part in parts], axis=0)},
         contributions=system.contributions
         | {MEAN_NDCG: np.mean([system.contributions[part] for part in parts], axis=0)},
-        sizes=system.sizes,
+        sizes=system.sizes | {MEAN_NDCG: max(system.sizes[part] for part in parts)},
     )

@@ -25,8 +25,10 @@ S = TypeVar("S", bound=Section)
 T = TypeVar("T")
 CLEAN = "clean"
 Modality = Literal["image", "text"]
+# The pages of docs/findings.
+PAGES = ("variants", "premise", "covlr", "rebalanced", "iais", "consensus", "how", "tuning")
 ALIGNED = ("iais", "iais-off")
-BUDGET = ("training.epochs", "training.batch_size")
+BUDGET = ("training.epochs", "training.batch_size", "training.captions_per_step")
 
 
 class Changed(NamedTuple):
@@ -105,12 +107,20 @@ class Sweep(Section):
     change: Changes = {}
 
 
+class LeastSeeds(Section):
+    """With fewer seeds there is no verdict: of the headline's claims, and of all others."""
+
+    headline: Annotated[int, Field(ge=2)]
+    others: Annotated[int, Field(ge=2)]
+
+
 class Study(Section):
     """All of study.yaml.
 
     `backbone`, `training` and `evaluate` change those sections for all methods alike. For the verdicts, `margin`
-    is the smallest difference worth having, by metric, and `permutations` is how many each test draws: p-values
-    that are multiplied by the number of claims have to be known well.
+    is the smallest difference worth having, by metric, `least_seeds` how many seeds a claim needs, and
+    `permutations` is how many each test draws: p-values that are multiplied by the number of claims have to be
+    known well.
     """
 
     datasets: tuple[Name, ...] = Field(strict=False)
@@ -122,6 +132,7 @@ class Study(Section):
     variants: dict[Name, Variant]
     sweep: Sweep
     margin: dict[str, float]
+    least_seeds: LeastSeeds
     permutations: Count = 100_000
     premise: Premise | None = None
 
@@ -131,6 +142,15 @@ class Study(Section):
             name: variant.seeds or self.seeds
             for name, variant in self.variants.items()
             if dataset in (variant.datasets or self.datasets)
+        }
+
+    def planned(self, dataset: str) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Every variant and condition of a dataset with the seeds that it is run with."""
+        clean = {(name, CLEAN): seeds for name, seeds in self.runs_on(dataset).items()}
+        return clean | {
+            (name, condition): self.sweep.seeds
+            for condition in self.conditions(dataset)
+            for name in self.sweep.variants
         }
 
     def comparable_with(self, baseline: str, dataset: str) -> list[str]:

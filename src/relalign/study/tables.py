@@ -1,26 +1,33 @@
-"""The tables of docs/findings.md."""
+"""The tables of docs/findings.md and of its appendix."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from relalign.comparison.paired import System
 from relalign.metrics.correlation import Correlation, correlation
-from relalign.metrics.resampling import percentile_interval
+from relalign.metrics.crossed import interval
 from relalign.report.comparison_table import ROUNDING, number, p_value
 from relalign.settings import Params
-from relalign.study.claims import I2I, ISD, NOT_PLANNED, REPRODUCED, RERANKED, RSUM, T2T, all_claims
-from relalign.study.contrast import contrast
+from relalign.study.claims import I2I, ISD, RERANKED, RSUM, T2T, Claim, Row
+from relalign.study.contrast import Contrast, difference
 from relalign.study.judging import Finding, Part, checkpoint_points, variant_points
 from relalign.study.pictures import sweep_points
 from relalign.study.record import SearchRecord
 from relalign.study.results import MEAN_NDCG, Results
 from relalign.study.settings import CLEAN, SECTIONS, Study, changed
+from relalign.study.verdicts import NOT_COMPARABLE, NOT_PLANNED, NOT_RUN, REPRODUCED
 
 NOTHING = "–"
 ANNOTATED = "isd/annotated"  # where phrases are annotated with regions
 POOR = {"image": "images", "text": "captions"}
+POORLY = {
+    "poor": "poor {} at the worst",
+    "slope": "growth from clean to poor {}",
+    "mix": "poor {} against clean",
+}
+CORRELATED = ("variants", "checkpoints")
 NAMES = {
     "i2t/recall@1": "R@1 image → text",
     "t2i/recall@1": "R@1 text → image",
@@ -45,16 +52,62 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def summary_table(findings: dict[str, list[Finding]], seeds: int) -> str:
-    """A row a claim, a column a dataset: the verdict, and the difference in each number that it rests on."""
-    rows = []
-    for place, claim in enumerate(all_claims()):
-        measured = ", ".join(NAMES[metric] for metric in claim.metrics)
-        if claim.test in ("variants", "checkpoints"):
-            measured += f" with {NAMES[claim.outcome]}"
-        cells = [_verdict_and_differences(of_dataset[place], seeds) for of_dataset in findings.values()]
-        rows.append([str(place + 1), claim.paper, claim.sentence, measured, *cells])
-    return markdown(["", "of", "claim", "measured by", *findings], rows)
+def headline_table(rows: Sequence[Row], findings: Mapping[str, Sequence[Finding]], why: Mapping[str, str]) -> str:
+    """A row of the headline, a column a dataset; `why` has a sentence by the number of the row."""
+    lines = []
+    for place, row in enumerate(rows):
+        number_of = str(place + 1)
+        cells = [_headline_cell(of_dataset[place]) for of_dataset in findings.values()]
+        lines.append([number_of, row.sentence, *cells, why.get(number_of, NOTHING), row.theirs])
+    return markdown(["", "claim", *findings, "why", "the paper's own number"], lines)
+
+
+def _headline_cell(finding: Finding) -> str:
+    """The verdict, and of each number its least favourable comparison, with interval, seeds and images."""
+    lines = [verdict_of(finding)]
+    worst: dict[tuple[str, ...], Part] = {}
+    for part in finding.parts:
+        about = (part.claim.variant, part.claim.test, part.metric, _poor(part.claim))
+        if about not in worst or _favour(part) < _favour(worst[about]):
+            worst[about] = part
+    variants = {part.claim.variant for part in finding.parts if part.claim.test != "variants"}
+    references = {part.reference for part in finding.parts}
+    for part in worst.values():
+        named = NAMES[part.metric] + (
+            f" with {NAMES[part.claim.outcome]}" if part.claim.test in CORRELATED else ""
+        )
+        if part.claim.test in CORRELATED:
+            named += f", over {'epochs' if part.claim.test == 'checkpoints' else 'variants'}"
+        if len(variants) > 1:
+            named = f"`{part.claim.variant}`: {named}"
+        if len(references) > 1:
+            named += f", less `{part.reference}`'s"
+        if poor := _poor(part.claim):
+            named += f", poor {poor}"
+        effect, reach, _ = _contrast(part)
+        lines.append(f"{named} {effect} ({reach})")
+    return "<br>".join([*lines, *_counted(finding.parts)])
+
+
+def _favour(part: Part) -> float:
+    return -part.contrast.difference if part.claim.kind == "lower" else part.contrast.difference
+
+
+def _poor(claim: Claim) -> str:
+    return POOR[claim.corrupted] if claim.test in ("poor", "slope", "mix") else ""
+
+
+def _counted(parts: Sequence[Part]) -> list[str]:
+    """How many seeds and images, and whether an earlier study's rounded numbers were used."""
+    if not parts:
+        return []
+    seeds = sorted({part.contrast.seeds for part in parts if part.contrast.seeds})
+    images = sorted({part.contrast.images for part in parts if part.contrast.images})
+    counts = [f"{_plain(seeds)} seed{'s' * (seeds != [1])}"] if seeds else []
+    counts += [f"{_plain(images)} images"] if images else []
+    counts += ["one seed: an indication"] if seeds[:1] == [1] else []
+    counts += ["earlier numbers"] if any(part.contrast.earlier for part in parts) else []
+    return [", ".join(counts)]
 
 
 def variants_table(study: Study) -> str:
@@ -66,47 +119,56 @@ def variants_table(study: Study) -> str:
     return markdown(["variant", "method", "change", "seeds", "data"], rows)
 
 
-def main_table(results: Results) -> str:
-    """A row a variant on clean data: mean over seeds, standard deviation over seeds, interval over images."""
-    confidence = results.params.evaluate.confidence
-    rows = []
+def main_tables(results: Results) -> list[str]:
+    """For each number of captions a step, a table of the variants on clean data: they compare only within it.
+
+    A row has the mean over seeds, the standard deviation over seeds, and the interval.
+    """
+    rows: dict[int, list[list[str]]] = {}
     for name in results.study.runs_on(results.dataset):
         seeds = results.seeds((name, CLEAN))
         system = results.systems((name, CLEAN))[0] if seeds else None
-        cells = [_own(system, metric, confidence) if system else "not run" for metric in MAIN]
-        rows.append([f"`{name}`", str(len(seeds)), *cells])
-    return markdown(["variant", "seeds", *(NAMES[metric] for metric in MAIN)], rows)
+        cells = [_own(system, metric, results) if system else "not run" for metric in MAIN]
+        rows.setdefault(results.captions(name), []).append([f"`{name}`", str(len(seeds)), *cells])
+    head = ["variant", "seeds", *(NAMES[metric] for metric in MAIN)]
+    return [
+        part
+        for captions in sorted(rows)
+        for part in (f"With {captions} caption{'s' * (captions > 1)} a step:", markdown(head, rows[captions]))
+    ]
 
 
-def claims_table(findings: Sequence[Finding], confidence: float) -> str:
+def claims_table(findings: Sequence[Finding], results: Results) -> str:
     """A row a comparison; the parts of one claim follow each other, with the claim's own p-value and verdict."""
     rows = []
     for place, finding in enumerate(findings):
-        claim = finding.claim
-        head = [str(place + 1), claim.paper if claim.variant == "" else f"`{claim.variant}`"]
+        (claim,) = finding.claims
+        head = [str(place + 1), claim.paper, claim.sentence]
         if not finding.parts:
             metrics = ", ".join(NAMES[metric] for metric in claim.metrics)
             against = ", ".join(map(_code, claim.references))
-            rows.append([*head, metrics, against, *[NOTHING] * 5, _verdict(finding)])
+            rows.append([*head, _code(claim.variant), metrics, against, *[NOTHING] * 5, verdict_of(finding)])
         for part in finding.parts:
-            last = [p_text(finding.p), _verdict(finding)] if part is finding.parts[0] else ["", ""]
+            first = part is finding.parts[0]
+            last = [p_text(finding.p), verdict_of(finding)] if first else ["", ""]
             metric = NAMES[part.metric]
-            if claim.test in ("variants", "checkpoints"):
+            if claim.test in CORRELATED:
                 metric = f"Spearman's correlation of {metric} with {NAMES[claim.outcome]}"
             against = _code(part.reference)
-            if claim.test in ("growth", "mix"):
-                against = f"{against}; poor {POOR[claim.corrupted]} against clean".removeprefix(f"{NOTHING}; ")
-            difference, interval, spread = _contrast(part)
-            seeds = str(part.contrast.seeds or NOTHING)
-            rows.append([*head, metric, against, seeds, difference, interval, spread, *last])
-    head = ["", "variant", "number", "against", "seeds", "difference"]
-    head += [percent(confidence) + " interval", "sd over seeds"]
-    return markdown([*head, "p (Holm)", "verdict"], rows)
+            if how := POORLY.get(claim.test):
+                against = f"{against}; {how.format(POOR[claim.corrupted])}".removeprefix(f"{NOTHING}; ")
+            effect, reach, spread = _contrast(part)
+            counted = "; ".join(_counted([part])) or NOTHING
+            shown = head if first else ["", "", ""]
+            rows.append([*shown, _code(claim.variant), metric, against, counted, effect, reach, spread, *last])
+    confidence = percent(results.params.evaluate.confidence)
+    head = ["", "of", "claim", "variant", "number", "against", "over", "difference", f"{confidence} interval"]
+    return markdown([*head, "sd over seeds", "p (Holm)", "verdict"], rows)
 
 
 def sweep_table(results: Results) -> str:
     """A row a modality, rate and variant, over the sweep's seeds, with the gain over the baseline."""
-    settings, sweep = results.params.evaluate, results.study.sweep
+    sweep = results.study.sweep
     baseline, rows = results.params.report.baseline, []
     for modality in sweep.kinds:
         shares = sweep_points("mix", modality, results)
@@ -119,13 +181,13 @@ def sweep_table(results: Results) -> str:
                     rows.append([*head, *["not run"] * 2, *[NOTHING] * 3])
                     continue
                 system = results.system(where, seeds)
-                cells = [_own(system, metric, settings.confidence) for metric in (RSUM, MEAN_NDCG)]
+                cells = [_own(system, metric, results) for metric in (RSUM, MEAN_NDCG)]
                 rival = (baseline, where[1])
                 gains = [NOTHING] * 2
                 if name != baseline and baseline in sweep.variants and set(seeds) <= set(results.seeds(rival)):
                     against = results.system(rival, seeds)
                     gains = [
-                        _difference(Part(metric, baseline, contrast([system], [against], metric, settings)))
+                        _difference(difference(system, against, metric, results.params.evaluate))
                         for metric in (RSUM, MEAN_NDCG)
                     ]
                 rows.append([*head, *cells, *gains, _mean(shares.get(name, {}).get(rate, []))])
@@ -220,32 +282,23 @@ def percent(share: float) -> str:
     return f"{100 * share:g} %"
 
 
-def _verdict_and_differences(finding: Finding, seeds: int) -> str:
-    """Fewer than `seeds` seeds are said; differences from several others do not fit into a cell."""
-    if finding.verdict == NOT_PLANNED:
-        return NOT_PLANNED
-    notes = []
-    if finding.parts and len({part.reference for part in finding.parts}) == 1:
-        notes = ["; ".join(signed(part.contrast.difference) for part in finding.parts)]
-    notes += [f"{count} seed{'s' * (count > 1)}" for count in sorted(_fewer(finding, seeds))]
-    return "<br>".join([_verdict(finding), *notes])
-
-
-def _fewer(finding: Finding, seeds: int) -> set[int]:
-    return {part.contrast.seeds for part in finding.parts if 0 < part.contrast.seeds < seeds}
-
-
-def _verdict(finding: Finding) -> str:
-    if finding.missing:
+def verdict_of(finding: Finding) -> str:
+    """The verdict, and what there is none for."""
+    if finding.verdict == NOT_COMPARABLE:
+        return f"{finding.verdict} ({finding.missing})"
+    if finding.verdict in (NOT_RUN, NOT_PLANNED):
         return f"{finding.verdict} (no {finding.missing})"
+    if finding.missing:
+        return f"**{finding.verdict}** (the rest was not run)"
     small = finding.verdict == REPRODUCED and any(part.small for part in finding.parts)
     return f"**{finding.verdict}**" + (", below the margin" if small else "")
 
 
-def _own(system: System, metric: str, confidence: float) -> str:
+def _own(system: System, metric: str, results: Results) -> str:
     if metric not in system.values:
         return NOTHING
-    low, high = percentile_interval(system.estimates[metric], confidence)
+    values, images = np.array(system.values[metric]), system.sizes[metric][1]
+    low, high = interval(values, system.estimates[metric], images, results.params.evaluate.confidence)
     return f"{_mean(system.values[metric])}<br>{number(low)} to {number(high)}"
 
 
@@ -266,9 +319,9 @@ def _contrast(part: Part) -> list[str]:
     return [signed(found.difference), f"{signed(found.low)} to {signed(found.high)}", spread]
 
 
-def _difference(part: Part) -> str:
-    difference, interval, spread = _contrast(part)
-    return f"{difference} ± {spread}<br>{interval}".replace(f" ± {NOTHING}", "")
+def _difference(found: Contrast) -> str:
+    spread = "" if found.seed_sd is None else f" ± {_rounded(found.seed_sd)}"
+    return f"{signed(found.difference)}{spread}<br>{signed(found.low)} to {signed(found.high)}"
 
 
 def signed(value: float) -> str:

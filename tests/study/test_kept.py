@@ -1,0 +1,105 @@
+"""What is kept of runs gives their numbers again; what an earlier study printed is judged by the rule of now."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t
+
+from relalign.comparison.paired import read_run, summarise
+from relalign.errors import RelalignError
+from relalign.metrics.resampling import draw_weights
+from relalign.study import earlier
+from relalign.study.claims import Claim
+from relalign.study.kept import keep_runs, kept_paths, read_kept
+from relalign.study.layout import StudyLayout
+from relalign.study.results import Results
+from relalign.study.settings import CLEAN
+from tests.study.results_on_disk import quick_params, small_study, write_run
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Two runs of each of two variants."""
+    root = tmp_path_factory.mktemp("kept")
+    for variant in ("cca", "contrastive"):
+        for seed in (0, 1):
+            write_run(root, "openmoji", CLEAN, variant, seed, skill=0.5)
+    keep_runs(quick_params(), small_study(), root, "openmoji")
+    return root
+
+
+def _folder(root, variant, seed):
+    return StudyLayout.of(root, "openmoji", CLEAN, quick_params()).run(variant, seed)
+
+
+def test_kept_runs_give_the_estimates_of_the_runs_themselves(project):
+    kept = read_kept(project, "openmoji")
+    assert sorted(kept) == [
+        (("cca", CLEAN), 0),
+        (("cca", CLEAN), 1),
+        *[(("contrastive", CLEAN), s) for s in (0, 1)],
+    ]
+    run = read_run(_folder(project, "contrastive", 1))
+    images = np.unique(run.queries["image_id"])
+    weights = draw_weights(len(images), 20, 0)
+    own, again = (summarise([one], images, weights) for one in (run, kept[("contrastive", CLEAN), 1].result))
+    for metric in ("rsum", "t2i/recall@5", "t2t/ndcg@10", "isd/singular"):
+        assert again.values[metric] == own.values[metric]
+        np.testing.assert_allclose(again.estimates[metric], own.estimates[metric], rtol=1e-5)
+        assert again.sizes[metric] == own.sizes[metric]
+    history = pd.read_csv(_folder(project, "contrastive", 1) / "model/history.csv")
+    found = kept[("contrastive", CLEAN), 1].history
+    pd.testing.assert_frame_equal(found, history.astype(float), check_like=True)
+
+
+def test_keeping_again_gives_the_same_bytes_and_without_runs_nothing_is_lost(project, tmp_path):
+    before = [path.read_bytes() for path in kept_paths(project, "openmoji")]
+    keep_runs(quick_params(), small_study(), project, "openmoji")
+    assert [path.read_bytes() for path in kept_paths(project, "openmoji")] == before
+    shutil.copytree(project / "docs", tmp_path / "docs")
+    keep_runs(quick_params(), small_study(), tmp_path, "openmoji")
+    assert [path.read_bytes() for path in kept_paths(tmp_path, "openmoji")] == before
+    assert read_kept(tmp_path, "flickr8k") == {}
+
+
+def test_numbers_that_are_not_those_of_the_images_are_named(project, tmp_path):
+    shutil.copytree(project / "docs", tmp_path / "docs")
+    table, _ = kept_paths(tmp_path, "openmoji")
+    content = pd.read_parquet(table)
+    content.loc[content["metric"] == "i2i/ndcg@10", "clean/cca/1"] += 0.5
+    content.to_parquet(table, index=False)
+    with pytest.raises(RelalignError, match=r"clean/cca/1 has i2i/ndcg@10"):
+        read_kept(tmp_path, "openmoji")
+
+
+def test_what_was_printed_is_judged_with_both_errors(tmp_path):
+    (tmp_path / "docs/study").mkdir(parents=True)
+    (tmp_path / earlier.PATH).write_text(
+        "dataset,test,variant,metric,reference,corrupted,outcome,seeds,images,difference,low,high,seed_sd,p_holm\n"
+        "openmoji,difference,covlr,rsum,contrastive,,,5,1000,2.0,1.0,3.0,1.5,0.01\n"
+        "openmoji,difference,covlr,rsum,cca,,,1,1000,2.0,1.0,3.0,,0.03\n"
+    )
+    results = Results(quick_params(), small_study(), tmp_path, "openmoji")
+    claim = Claim("CoVLR", "", "covlr", ("rsum",), ("contrastive",))
+    found = earlier.contrast_of(claim, "rsum", "contrastive", results)
+    half = np.hypot(t.ppf(0.975, 4) * 1.5 / 5**0.5, t.ppf(0.975, 999) / 1.96)
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half), rel=1e-3)
+    assert found.earlier
+    single = earlier.contrast_of(claim, "rsum", "cca", results)
+    assert (single.low, single.high, single.errors) == (1.0, 3.0, None)
+    assert earlier.contrast_of(claim, "i2i/ndcg@10", "contrastive", results) is None
+
+
+def test_what_the_repository_says_was_printed_stands_on_the_earlier_page():
+    page = (REPOSITORY / "docs/findings/earlier.md").read_text(encoding="utf-8")
+    rows = pd.read_csv(REPOSITORY / earlier.PATH)
+    assert len(rows) > 100
+    for value in rows["difference"]:
+        printed = f"{abs(value):g}"
+        assert re.search(rf"[+−]{re.escape(printed)}0*\b", page) or value == 0, value
