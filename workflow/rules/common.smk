@@ -64,6 +64,11 @@ def everything():
     return [output for stage in pipeline.stages.values() for output in stage.outputs]
 
 
+def growing(first):
+    """Memory or time: a job that a cluster has killed for want of it gets twice, then three times as much."""
+    return lambda wildcards, attempt: first * attempt
+
+
 wildcard_constraints:
     dataset="|".join(map(re.escape, config["datasets"])),
     encoder="|".join(map(re.escape, config["encoder"])),
