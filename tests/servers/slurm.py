@@ -1,7 +1,7 @@
 """A Slurm cluster of two nodes on this machine, in a folder of its own, which ends with the test.
 
 Nothing outside the folder is touched, and several may run at once: the daemons have ports, keys and sockets of
-their own, and `bin` holds the commands, each of which is told where the settings of this cluster are. (The plugin of
+their own, and `bin` holds the commands, each of which is told where this cluster has its settings. (The plugin of
 Snakemake removes SLURM_CONF from the environment of jobs, so the environment alone cannot say it.)
 """
 
@@ -11,11 +11,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.servers.local_server import free_ports, running
 
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch")
 PACKAGES = "slurmctld slurmd slurm-client munge"
@@ -79,6 +80,13 @@ class Cluster:
         printed = self.ask("squeue", "--noheader", "--states=all", "--sort=i", "--format=%T|%N|%m|%l")
         return [line.split("|") for line in printed.splitlines()]
 
+    def idle(self) -> int | None:
+        """How many nodes wait for work; None as long as nobody answers."""
+        try:
+            return self.ask("sinfo", "--noheader", "--Node", "--format=%N %T").count(" idle")
+        except subprocess.CalledProcessError:
+            return None
+
 
 def missing() -> str:
     """Why no cluster can be started here; empty if one can."""
@@ -91,34 +99,30 @@ def cluster() -> Iterator[Cluster]:
     """Start munged, slurmctld and a slurmd for each node; stop them at the end, whatever happens."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # short: a socket's path has at most 107 bytes
     folder.chmod(0o755)
-    started: list[subprocess.Popen[bytes]] = []
+    here, settings = Cluster(folder), str(folder / "slurm.conf")
     try:
         _write(folder)
-        settings = str(folder / "slurm.conf")
-        _start(started, folder, *_munged(folder))
-        _wait(lambda: (folder / "munge.socket").exists(), folder)
-        _start(started, folder, "slurmctld", "-D", "-f", settings)
-        for node in NODES:
-            _start(started, folder, "slurmd", "-D", "-N", node, "-f", settings)
-        running = Cluster(folder)
-        _wait(lambda: _idle(running) == len(NODES), folder)
-        yield running
+        with ExitStack() as stack:
+
+            def start(name: str, *arguments: str, answers: Callable[[], bool]) -> None:
+                command = [str(shutil.which(name, path=_path())), *arguments]
+                stack.enter_context(running(command, answers, folder / "daemons.log"))
+
+            start("munged", *_munged(folder), answers=(folder / "munge.socket").exists)
+            start("slurmctld", "-D", "-f", settings, answers=lambda: here.idle() is not None)
+            for number, node in enumerate(NODES, 1):
+                start(
+                    "slurmd", "-D", "-N", node, "-f", settings, answers=lambda number=number: here.idle() == number
+                )
+            yield here
     finally:
-        for process in reversed(started):
-            process.terminate()
-        for process in reversed(started):
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
         shutil.rmtree(folder)
 
 
 def _write(folder: Path) -> None:
     user = pwd.getpwuid(os.getuid()).pw_name
     content = SETTINGS.format(
-        folder=folder, user=user, host=socket.gethostname(), ports=_free_ports(3), nodes=NODES
+        folder=folder, user=user, host=socket.gethostname(), ports=free_ports(3), nodes=NODES
     )
     (folder / "slurm.conf").write_text(content)
     for name in ("state", "bin", *(f"spool-{node}" for node in NODES)):
@@ -137,40 +141,7 @@ def _munged(folder: Path) -> Sequence[str]:
     places = {"socket": "socket", "key-file": "key", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
     files = [f"--{option}={folder}/munge.{ending}" for option, ending in places.items()]
     # By force, as the folder lies below one that everybody may write to.
-    return ["munged", "--foreground", "--force", *files]
-
-
-def _start(started: list[subprocess.Popen[bytes]], folder: Path, *command: str) -> None:
-    program = shutil.which(command[0], path=_path())
-    assert program, missing()
-    with (folder / "daemons.log").open("ab") as log:
-        started.append(subprocess.Popen([program, *command[1:]], stdout=log, stderr=log, start_new_session=True))
-
-
-def _idle(running: Cluster) -> int:
-    try:
-        return running.ask("sinfo", "-h", "-N", "-o", "%N %T").count(" idle")
-    except subprocess.CalledProcessError:
-        return 0
-
-
-def _wait(until: Callable[[], bool], folder: Path, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        said = {log.name: log.read_text(errors="replace")[-2000:] for log in folder.glob("*.log")}
-        assert time.monotonic() < deadline, f"Slurm did not start: {said}"
-        time.sleep(0.2)
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    return ["--foreground", "--force", *files]
 
 
 def _path() -> str:

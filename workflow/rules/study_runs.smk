@@ -158,8 +158,8 @@ rule study_premise_features:
         "logs/{dataset}/study/premise/features-{cut}.log",
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
             [config["encoder"][encoder] for encoder in config["encoders"].values()],
@@ -181,8 +181,8 @@ rule study_premise_run:
         "logs/{dataset}/study/premise/{cut}-{method}-seed{seed}.log",
     threads: params_checked.training.threads
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
             shared_settings(),
