@@ -165,3 +165,20 @@ def test_an_interrupted_snakemake_cancels_its_jobs_and_the_next_goes_on_where_th
     ended(submit(untrained, f"{RUN}/metrics.json"))
     assert "resuming after epoch" in log_of_training(untrained)
     assert_same(untrained, trained)
+
+
+def test_a_scheduler_that_is_out_of_reach_for_a_while_costs_nothing(
+    untrained: Clone, trained: Clone, slurm: Cluster
+) -> None:
+    before = len(slurm.jobs())
+    snakemake = submit(untrained, f"{RUN}/metrics.json")
+    eventually(lambda: training(untrained))
+    os.kill(slurm.controller, signal.SIGSTOP)
+    try:
+        # Longer than a command of Slurm waits for an answer (20 s), so that looks at the jobs fail.
+        time.sleep(60)
+    finally:
+        os.kill(slurm.controller, signal.SIGCONT)
+    ended(snakemake)
+    assert [job[0] for job in new_jobs(slurm, before)] == ["COMPLETED"]
+    assert_same(untrained, trained)
