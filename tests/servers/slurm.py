@@ -22,8 +22,8 @@ NEEDED = ("slurmctld", "slurmd", "munged", "sbatch")
 PACKAGES = "slurmctld slurmd slurm-client munge"
 NODES = ("one", "two")
 CLIENTS = ("sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct")
-# On a busy machine `scontrol show config` takes more than ten seconds, after which the plugin asks sacct, which knows
-# nothing without accounting: what is always the same is answered at once.
+# On a busy machine `scontrol show config` takes more than ten seconds, after which the plugin asks sacct, which
+# knows nothing where there is no accounting. What is always the same is therefore said at once.
 CLIENT = """#!/bin/sh
 [ "${{0##*/}} $*" = "scontrol show config" ] && [ -e {folder}/config ] && exec cat {folder}/config
 SLURM_CONF={folder}/slurm.conf exec {program} "$@"

@@ -61,7 +61,9 @@ class Run:
         execution: Execution,
     ) -> None:
         start = self._start(hashlib.sha256(canonical_json(flatten(parameters)).encode()).hexdigest())
-        found = self._client.search_runs([self._experiment], filter_string=f"tags.start = '{start}'", max_results=1)
+        found = self._client.search_runs(
+            [self._experiment], filter_string=f"tags.start = '{start}'", max_results=1
+        )
         if found:
             run = found[0]
             self._client.update_run(run.info.run_id, status="RUNNING")
