@@ -55,6 +55,12 @@ def test_work_that_goes_on_slowly_is_waited_for_as_long_as_it_goes_on() -> None:
     assert done == ["all"]
 
 
+def test_work_that_asks_nobody_may_take_longer() -> None:
+    side = BestEffort("importing", patience=0.2)
+    side.submit(lambda: time.sleep(0.4), asks=False)
+    assert side.close()
+
+
 def test_work_that_goes_on_without_end_is_given_up() -> None:
     side, started = BestEffort("answering", patience=0.1), time.monotonic()
     for _ in range(100):

@@ -31,16 +31,16 @@ class BestEffort:
         self._what = what
         self._advice = advice
         self._patience = patience
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[tuple[Callable[[], None], bool] | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
         self._failed = False
         self._thread = threading.Thread(target=self._loop, name=f"{what} (best effort)", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Queue a piece of work; returns at once."""
+    def submit(self, work: Callable[[], None], *, asks: bool = True) -> None:
+        """Queue a piece of work; returns at once. What asks nobody (an import) may take all the time there is."""
         if not self._failed:
-            self._work.put(work)
+            self._work.put((work, asks))
 
     def close(self) -> bool:
         """Wait for the queued work as said above; True if all of it was done."""
@@ -54,8 +54,9 @@ class BestEffort:
         return not self._failed
 
     def _loop(self) -> None:
-        while (work := self._work.get()) is not None:
-            self._busy_since = time.monotonic()
+        while (item := self._work.get()) is not None:
+            work, asks = item
+            self._busy_since = time.monotonic() if asks else None
             try:
                 work()
             except BaseException as error:  # side work may raise anything, SystemExit included

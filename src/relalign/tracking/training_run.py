@@ -13,7 +13,7 @@ from relalign.settings.tracking import Tracking
 from relalign.system.artifacts import canonical_json, digest, sha256_file, write_atomic
 from relalign.tracking.execution import Execution, parent_run
 from relalign.tracking.records import epoch_metrics, flatten, git_state, metric_name, run_parameters
-from relalign.tracking.store import connect, side_thread, store_lock
+from relalign.tracking.store import connect, load, side_thread, store_lock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -161,6 +161,7 @@ def training_run(
     """
     run = Run(settings, root, resume_file)
     if run._side:
+        run._side.submit(load, asks=False)  # where many jobs begin at once this takes longer than any server may
         run._side.submit(lambda: run._connect(execution.dataset))
         run._side.submit(lambda: run._open(name, parameters, tags, pairs, execution))
     try:
