@@ -44,7 +44,7 @@ def test_sixteen_jobs_at_once_share_a_server_on_postgresql_and_lose_nothing(serv
     assert sorted(int(run.data.params["seed"]) for run in ours) == list(range(JOBS))
     assert {run.info.status for run in ours} == {"FINISHED"}
     for run in ours:
-        for metric in ("train/loss", "validation/rsum"):
+        for metric in ("train/loss_total", "validation/rsum"):
             steps = [point.step for point in client.get_metric_history(run.info.run_id, metric)]
             assert steps == list(range(10)), (metric, run.data.metrics)
 
