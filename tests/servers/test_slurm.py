@@ -34,6 +34,8 @@ def submit(project: Clone, *targets: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, *targets], cwd=project.root, env=project.environment(), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so does what that starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
