@@ -932,8 +932,8 @@ PROMISES = (
     ),
     Promise(
         26,
-        "A scheduler that is out of reach for a while costs nothing.",
-        "tests/servers/test_slurm.py::test_a_scheduler_that_is_out_of_reach_for_a_while_costs_nothing",
+        "A scheduler that is out of reach for a while ends no run.",
+        "tests/servers/test_slurm.py::test_a_scheduler_that_is_out_of_reach_for_a_while_ends_no_run",
         "one look at the jobs that fails is the last",
         "profiles/slurm/config.yaml",
         "slurm-status-attempts: 3600",
