@@ -3,7 +3,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install reproduce study premise search test test-long mutations lint audit sbom fuzz benchmarks ui lock clean
+.PHONY: help install servers reproduce study premise search test test-long mutations lint audit sbom fuzz benchmarks ui lock clean
 
 # cpu or cuda; without a word, what is installed stays.
 TORCH ?= $(patsubst .venv/.installed-%,%,$(firstword $(wildcard .venv/.installed-*) .venv/.installed-cpu))
@@ -34,6 +34,13 @@ $(ENVIRONMENT): requirements/install.sh requirements/base.lock requirements/torc
 		echo "There is no git here: DVC is set to do without (.dvc/config.local)."; }
 	touch $@
 
+.venv/.servers-installed: $(ENVIRONMENT) requirements/servers.lock
+	uv pip install --quiet $${PIP_INDEX_URL:+--default-index "$$PIP_INDEX_URL"} \
+		--python .venv/bin/python --require-hashes -r requirements/servers.lock
+	touch $@
+
+servers: .venv/.servers-installed ## add DVC over S3 and MLflow on PostgreSQL to .venv, and what their tests need
+
 install: $(ENVIRONMENT) ## the environment .venv alone, for `source .venv/bin/activate`
 
 reproduce: $(ENVIRONMENT) ## run the pipeline on the data of params.yaml, print the comparison
@@ -53,7 +60,9 @@ test: $(ENVIRONMENT) ## all tests: the fast ones, then those with real Snakemake
 	pytest -n auto -m "not workflow and not long"
 	pytest -n auto -m "workflow and not long"
 
-test-long: $(ENVIRONMENT) ## the tests that take longer than a change can wait for: fifty kills a stage, two minutes of fuzz a reader
+# Tests that start servers skip, and say so, where Debian's are missing:
+# apt-get install slurmctld slurmd slurm-client munge postgresql
+test-long: .venv/.servers-installed ## the tests that a change cannot wait for: fifty kills a stage, minutes of fuzz, Slurm, S3, PostgreSQL
 	pytest -m long
 
 mutations: $(ENVIRONMENT) ## break each promise of docs/reliability.md in a copy, see its test go red (half an hour)
@@ -103,6 +112,7 @@ lock: $(ENVIRONMENT) ## make the lock files anew from requirements/*.in
 	compile torch-cuda.in --constraint base.lock --output-file torch-cuda.lock
 	compile uv.in --output-file uv.lock
 	compile security.in --constraint base.lock --output-file security.lock
+	compile servers.in --constraint base.lock --output-file servers.lock
 
 clean: ## remove the environment, caches and logs; data, results and DVC's cache stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis logs

@@ -7,8 +7,8 @@ min_version("9.27")
 configfile: "params.yaml"
 
 
-# The Python that the lock files are for. Jobs run in the environment that `make` builds from them, not in it.
-container: "docker://python:3.11"
+# With `--sdm apptainer` alone, built from containers/relalign.def; else jobs run in the environment of `make`.
+container: "containers/relalign.sif"
 
 
 include: "workflow/rules/common.smk"

@@ -14,7 +14,7 @@ from relalign.data.transfer import Patience
 from relalign.errors import RelalignError
 from relalign.settings.dataset import Dataset, Source
 from relalign.system.artifacts import read_manifest
-from tests.servers import Behaviour, serving
+from tests.misbehaving_server import Behaviour, serving
 from tests.small_datasets import ordinary, write_karpathy
 
 CONTENT = b"content"

@@ -5,7 +5,7 @@ import pytest
 
 from relalign.data.transfer import NotFoundError, Patience, download
 from relalign.errors import RelalignError
-from tests.servers import Behaviour, serving
+from tests.misbehaving_server import Behaviour, serving
 
 CONTENT = bytes(range(256)) * 40
 QUICK = Patience(attempts=3, timeout=5.0, pause=0.0)

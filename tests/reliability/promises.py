@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 SRC = "src/relalign"
 FOUND = 64  # mutations whose test was red when all of promises 1 to 21 were last made
-SINCE = 20  # those of later promises that were made one by one since, all of which were found
+SINCE = 21  # those of later promises that were made one by one since, all of which were found
 INTRODUCTION = """# What relalign promises
 
 Each promise has a test, and each test was seen to fail: `make mutations` breaks the promises one after another
@@ -892,6 +892,88 @@ PROMISES = (
         f"{SRC}/tracking/store.py",
         "patience=PATIENCE[kind], advice=advice)",
         "patience=PATIENCE[kind])",
+    ),
+    Promise(
+        26,
+        "The whole workflow runs on a Slurm cluster and gives the bytes of one machine.",
+        "tests/servers/test_slurm.py::test_the_whole_workflow_on_two_nodes_gives_the_bytes_of_one_machine",
+        "jobs run where Snakemake runs",
+        "profiles/slurm/config.yaml",
+        "executor: slurm",
+        "executor: local",
+    ),
+    Promise(
+        26,
+        "A job that Slurm kills for its memory is run again with more.",
+        "tests/servers/test_slurm.py::test_a_job_killed_for_its_memory_is_run_again_with_more",
+        "it gets as much as before",
+        "workflow/rules/common.smk",
+        "return lambda wildcards, attempt: first * attempt",
+        "return lambda wildcards, attempt: first",
+    ),
+    Promise(
+        26,
+        "A job that Slurm kills for its time is run again with more, and goes on where it was.",
+        "tests/servers/test_slurm.py::"
+        "test_a_job_that_took_too_long_is_run_again_with_more_time_and_goes_on_where_it_was",
+        "it is not run again",
+        "profiles/slurm/config.yaml",
+        "retries: 2",
+        "retries: 0",
+    ),
+    Promise(
+        26,
+        "A job that is cancelled is submitted again, and goes on where it was.",
+        "tests/servers/test_slurm.py::test_a_job_that_is_cancelled_is_submitted_again_and_goes_on_where_it_was",
+        "it begins anew",
+        f"{SRC}/training/checkpoint.py",
+        'if metadata.get("key") != key:',
+        'if metadata.get("key") == key:',
+    ),
+    Promise(
+        26,
+        "A scheduler that is out of reach for a while ends no run.",
+        "tests/servers/test_slurm.py::test_a_scheduler_that_is_out_of_reach_for_a_while_ends_no_run",
+        "one look at the jobs that fails is the last",
+        "profiles/slurm/config.yaml",
+        "slurm-status-attempts: 3600",
+        "slurm-status-attempts: 1",
+    ),
+    Promise(
+        26,
+        "Jobs run in an image if asked to, on the sources of the checkout.",
+        "tests/workflow/test_image.py::test_jobs_run_in_the_image_with_the_sources_of_the_checkout",
+        "they run on the sources of the image",
+        "workflow/rules/common.smk",
+        ' PYTHONPATH="$PWD/src"; \'',
+        "; '",
+    ),
+    Promise(
+        27,
+        "A fresh clone gets all results from a store that speaks S3, and neither tool has anything to do.",
+        "tests/servers/test_s3.py::test_a_fresh_clone_gets_all_results_from_an_s3_store_and_has_nothing_to_do",
+        "Snakemake is not told what DVC brought",
+        f"{SRC}/orchestration/dvc_sync.py",
+        "    if renewed:\n",
+        "    if not renewed:\n",
+    ),
+    Promise(
+        27,
+        "Sixteen jobs that begin at once share one MLflow server on PostgreSQL and lose nothing.",
+        "tests/servers/test_postgres.py::test_sixteen_jobs_at_once_share_a_server_on_postgresql_and_lose_nothing",
+        "an experiment that another job made first is an error",
+        f"{SRC}/tracking/store.py",
+        "except MlflowException:  # another job",
+        "except ZeroDivisionError:  # another job",
+    ),
+    Promise(
+        27,
+        "A server that answers slowly is waited for as long as it answers, within bounds.",
+        "tests/system/test_best_effort.py::test_work_that_goes_on_slowly_is_waited_for_as_long_as_it_goes_on",
+        "all that is left has the time of one piece",
+        f"{SRC}/system/best_effort.py",
+        "LONGEST = 5",
+        "LONGEST = 1",
     ),
 )
 

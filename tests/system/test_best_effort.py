@@ -44,3 +44,26 @@ def test_work_that_has_been_stuck_all_along_is_not_waited_for_again(caplog: pyte
     assert time.monotonic() - started < 0.2
     released.set()
     assert len(caplog.records) == 1
+
+
+def test_work_that_goes_on_slowly_is_waited_for_as_long_as_it_goes_on() -> None:
+    side, done = BestEffort("answering", patience=0.4), []
+    for _ in range(6):
+        side.submit(lambda: time.sleep(0.2))
+    side.submit(lambda: done.append("all"))
+    assert side.close()
+    assert done == ["all"]
+
+
+def test_work_that_asks_nobody_may_take_longer() -> None:
+    side = BestEffort("importing", patience=0.2)
+    side.submit(lambda: time.sleep(0.4), asks=False)
+    assert side.close()
+
+
+def test_work_that_goes_on_without_end_is_given_up() -> None:
+    side, started = BestEffort("answering", patience=0.1), time.monotonic()
+    for _ in range(100):
+        side.submit(lambda: time.sleep(0.05))
+    assert not side.close()
+    assert time.monotonic() - started < 2.5

@@ -13,8 +13,11 @@ from relalign.orchestration.pipeline import Pipeline
 
 if workflow.config_settings.overwrite_config:
     raise RelalignError("--config and --configfile do not reach the stages: edit params.yaml instead.")
-if workflow.deployment_settings.deployment_method:
-    raise RelalignError("--sdm is not used here: `make` builds the environment (.venv) from the lock files.")
+deployed_by = {str(method) for method in workflow.deployment_settings.deployment_method}
+if deployed_by - {"apptainer"}:
+    raise RelalignError(
+        "--sdm takes apptainer alone here; else `make` builds the environment (.venv) from the lock files."
+    )
 params_checked = parse_params(config)
 validate(config, "../schemas/params.schema.yaml", set_default=False)
 pipeline = Pipeline(config)
@@ -64,6 +67,11 @@ def everything():
     return [output for stage in pipeline.stages.values() for output in stage.outputs]
 
 
+def growing(first):
+    """Memory or time: a job that a cluster has killed for want of it gets twice, then three times as much."""
+    return lambda wildcards, attempt: first * attempt
+
+
 wildcard_constraints:
     dataset="|".join(map(re.escape, config["datasets"])),
     encoder="|".join(map(re.escape, config["encoder"])),
@@ -71,8 +79,12 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-# `relalign` is found beside the Python that runs Snakemake, whether or not its environment is activated.
-shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+# `relalign` is found beside the Python that runs Snakemake, whether or not its environment is activated. An image has
+# an environment of its own, in which the sources are those of this checkout too.
+if deployed_by:
+    shell.prefix('export PATH=/opt/relalign/.venv/bin:"$PATH" PYTHONPATH="$PWD/src"; ')
+else:
+    shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
 
 
 dvc_sync.start(workflow, pipeline)

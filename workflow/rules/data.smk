@@ -8,6 +8,7 @@ rule params:
         "results/{dataset}/params.json",
     log:
         "logs/{dataset}/params.log",
+    localrule: True
     shell:
         "relalign stage params --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
@@ -20,8 +21,8 @@ rule download:
     log:
         "logs/{dataset}/download.log",
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=growing(2000),
+        runtime=growing(240),
     params:
         settings=settings("download"),
     shell:
@@ -36,8 +37,8 @@ rule download_encoder:
     log:
         "logs/encoders/{encoder}.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=settings("download_encoder"),
     shell:
@@ -54,8 +55,8 @@ rule validate:
         "logs/{dataset}/validate.log",
     threads: 2
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         settings=settings("validate"),
     shell:
@@ -71,8 +72,8 @@ rule relevance:
     log:
         "logs/{dataset}/relevance.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     shell:
         "relalign stage relevance --dataset {wildcards.dataset:q} > {log:q} 2>&1"
 
@@ -89,8 +90,8 @@ rule features:
         "logs/{dataset}/features-{encoder}.log",
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=settings("features"),
     shell:

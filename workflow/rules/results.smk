@@ -19,8 +19,8 @@ rule compare:
     log:
         "logs/{dataset}/compare.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=settings("compare"),
     shell:
@@ -54,8 +54,8 @@ rule write_report:
     log:
         "logs/{dataset}/report.log",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         # By content and not as input, or Snakemake would run the study to make them.
         study=lambda wildcards: [

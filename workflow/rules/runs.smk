@@ -9,6 +9,7 @@ rule method:
         "results/{dataset}/{method}/method.json",
     log:
         "logs/{dataset}/{method}.log",
+    localrule: True
     params:
         identity=lambda wildcards: identity(wildcards.method),
     shell:
@@ -27,8 +28,8 @@ rule train:
         "logs/{dataset}/train/{method}-seed{seed}.log",
     threads: params_checked.training.threads
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     shell:
         "relalign stage train --dataset {wildcards.dataset:q} --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"
 
@@ -46,8 +47,8 @@ rule export:
         "logs/{dataset}/export/{method}-seed{seed}.log",
     threads: params_checked.training.threads
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         settings=settings("export"),
     shell:
@@ -71,8 +72,8 @@ rule evaluate:
     log:
         "logs/{dataset}/evaluate/{method}-seed{seed}.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=settings("evaluate"),
     shell:

@@ -26,8 +26,8 @@ rule study_trial:
         "logs/{dataset}/study/search/{method}-trial{trial}-seed{seed}.log",
     threads: params_checked.training.threads
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
             shared_settings(),
@@ -71,8 +71,8 @@ rule study_features:
         "logs/{dataset}/study/{condition}/features-{encoder}.log",
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(config["encoder"][wildcards.encoder]),
     shell:
@@ -95,8 +95,8 @@ rule study_run:
         "logs/{dataset}/study/{condition}/{variant}-seed{seed}.log",
     threads: params_checked.training.threads
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
             shared_settings(),
@@ -145,8 +145,8 @@ rule study_findings:
     log:
         "logs/findings.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     shell:
         "relalign study findings > {log:q} 2>&1"
 
@@ -163,8 +163,8 @@ rule study_premise_features:
         "logs/{dataset}/study/premise/features-{cut}.log",
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
             [config["encoder"][encoder] for encoder in config["encoders"].values()],
@@ -186,8 +186,8 @@ rule study_premise_run:
         "logs/{dataset}/study/premise/{cut}-{method}-seed{seed}.log",
     threads: params_checked.training.threads
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
             shared_settings(),

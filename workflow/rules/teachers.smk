@@ -11,8 +11,8 @@ rule teacher:
         "logs/{dataset}/teacher-{encoder}.log",
     threads: params_checked.training.threads
     resources:
-        mem_mb=8000,
-        runtime=600,
+        mem_mb=growing(8000),
+        runtime=growing(600),
     params:
         settings=settings("teacher"),
     shell:

@@ -7,8 +7,8 @@ through a socket, to fork a copy of itself that does the job's command:
     Snakemake -> job: `relalign stage ...` (`delegate`) --socket--> `serve` -> keeper -> worker
 
 The worker has the job's arguments, folder, environment and output. It ends when the job is killed, and the job
-ends as it ended. All end when Snakemake ends. Where there is no such process (DVC, a cluster, another system,
-or one that is not ready yet), a job does its own imports: the work is the same.
+ends as it ended. All end when Snakemake ends. Where there is no such process (DVC, a cluster, an image, another
+system, or one that is not ready yet), a job does its own imports: the work is the same.
 """
 
 import atexit
@@ -41,6 +41,9 @@ _LONGEST_ADDRESS = 100  # of a socket, by the kernel's rule
 def start(workflow: Any) -> None:
     """Start the process for the jobs that Snakemake is about to run here. To be called in `onstart`."""
     here = workflow.is_main_process and workflow.local_exec and not workflow.touch
+    here = (
+        here and not workflow.deployment_settings.deployment_method
+    )  # in an image: this process is outside of it
     jobs = sum(map(workflow._dag.needrun, workflow._dag.jobs))
     if not here or jobs < JOBS_WORTH_IT or sys.platform != "linux":
         return

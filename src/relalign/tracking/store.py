@@ -58,6 +58,11 @@ def _database(uri: str) -> str:
     return uri.removeprefix(_SQLITE).partition("?")[0]
 
 
+def load() -> None:
+    """Import what talks to a store."""
+    import mlflow.tracking  # noqa: F401
+
+
 def connect(settings: Tracking, root: Path, dataset: str) -> tuple["MlflowClient", str]:
     """A client and the id of the dataset's experiment, `relalign/openmoji`.
 

@@ -13,7 +13,7 @@ from relalign.settings.tracking import Tracking
 from relalign.system.artifacts import canonical_json, digest, sha256_file, write_atomic
 from relalign.tracking.execution import Execution, parent_run
 from relalign.tracking.records import epoch_metrics, flatten, git_state, metric_name, run_parameters
-from relalign.tracking.store import connect, side_thread, store_lock
+from relalign.tracking.store import connect, load, side_thread, store_lock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -30,6 +30,7 @@ class Run:
         self._resume_file = resume_file
         self._side = side_thread(settings, root) if settings.enabled else None
         self._client: MlflowClient
+        self._experiment = ""
         self._run_id = ""
         self._logged: set[tuple[str, int]] = set()
 
@@ -48,6 +49,9 @@ class Run:
         if self._side:
             self._side.submit(lambda: self._finish(model_sha256, artifacts))
 
+    def _connect(self, dataset: str) -> None:
+        self._client, self._experiment = connect(self._settings, self._root, dataset)
+
     def _open(
         self,
         name: str,
@@ -56,9 +60,10 @@ class Run:
         pairs: Path | None,
         execution: Execution,
     ) -> None:
-        self._client, experiment = connect(self._settings, self._root, execution.dataset)
         start = self._start(hashlib.sha256(canonical_json(flatten(parameters)).encode()).hexdigest())
-        found = self._client.search_runs([experiment], filter_string=f"tags.start = '{start}'", max_results=1)
+        found = self._client.search_runs(
+            [self._experiment], filter_string=f"tags.start = '{start}'", max_results=1
+        )
         if found:
             run = found[0]
             self._client.update_run(run.info.run_id, status="RUNNING")
@@ -67,9 +72,9 @@ class Run:
                 self._logged |= {(key, item.step) for item in history}
         else:
             with store_lock(self._settings, self._root):
-                parent = parent_run(self._client, experiment, execution, self._root)
+                parent = parent_run(self._client, self._experiment, execution, self._root)
             described = {**tags, **git_state(self._root), "mlflow.parentRunId": parent, "start": start}
-            run = self._client.create_run(experiment, run_name=name, tags=described)
+            run = self._client.create_run(self._experiment, run_name=name, tags=described)
         self._run_id = run.info.run_id
         # Again in a run that was found: it may have been killed in between.
         _log_parameters(self._client, self._run_id, run_parameters(parameters, tags))
@@ -156,6 +161,8 @@ def training_run(
     """
     run = Run(settings, root, resume_file)
     if run._side:
+        run._side.submit(load, asks=False)  # where many jobs begin at once this takes longer than any server may
+        run._side.submit(lambda: run._connect(execution.dataset))
         run._side.submit(lambda: run._open(name, parameters, tags, pairs, execution))
     try:
         yield run
