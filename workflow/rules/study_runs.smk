@@ -24,9 +24,9 @@ rule study_trial:
         measured="results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/validation.json",
     log:
         "logs/{dataset}/study/search/{method}-trial{trial}-seed{seed}.log",
-    threads: params_checked.training.threads
+    threads: TOGETHER * params_checked.training.threads
     resources:
-        mem_mb=8000,
+        mem_mb=TOGETHER * 8000,
         runtime=600,
     params:
         settings=lambda wildcards: canonical(
@@ -93,9 +93,9 @@ rule study_run:
         evaluation=directory("results/{dataset}/study/{condition}/{variant}/seed{seed}/evaluation"),
     log:
         "logs/{dataset}/study/{condition}/{variant}-seed{seed}.log",
-    threads: params_checked.training.threads
+    threads: TOGETHER * params_checked.training.threads
     resources:
-        mem_mb=8000,
+        mem_mb=TOGETHER * 8000,
         runtime=600,
     params:
         settings=lambda wildcards: canonical(
@@ -179,9 +179,9 @@ rule study_premise_run:
         directory("results/{dataset}/study/premise/{cut}/{method}/seed{seed}/model"),
     log:
         "logs/{dataset}/study/premise/{cut}-{method}-seed{seed}.log",
-    threads: params_checked.training.threads
+    threads: TOGETHER * params_checked.training.threads
     resources:
-        mem_mb=8000,
+        mem_mb=TOGETHER * 8000,
         runtime=600,
     params:
         settings=lambda wildcards: canonical(
