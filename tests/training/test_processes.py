@@ -1,10 +1,18 @@
 """Training in several processes: the same gradients, the same files, and an end when one of them ends."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import psutil
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from relalign.features.batches import Batch
@@ -12,9 +20,11 @@ from relalign.features.table import Features
 from relalign.layout import Layout
 from relalign.methods.method import TrainedMethod
 from relalign.settings import Params
-from relalign.training.runs import starting_method
+from relalign.system.artifacts import sha256_file
+from relalign.training.runs import starting_method, train
 from relalign.training.split_data import load_split
 from tests.methods.batches import gradients, loss_of, make_batch, make_method
+from tests.tiny_project import make_features, tiny_params
 from tests.trained_project import make_project, trained_params
 from tests.training.together import together
 
@@ -93,3 +103,73 @@ def test_two_processes_have_the_losses_and_gradients_of_one_in_float64(
         for parameter, gradient in whole.items():
             assert gradient.dtype == torch.float64
             torch.testing.assert_close(own[parameter], gradient, rtol=1e-9, atol=1e-12)
+
+
+def of_processes(number: int) -> Params:
+    no_dropout = {"dropout": 0.0, "summary_dropout": 0.0, "fusion_dropout": 0.0}
+    return tiny_params(training={"processes": number, "epochs": 10, "validate_every": 1}, backbone=no_dropout)
+
+
+def project(root: Path) -> Layout:
+    """A project whose params.yaml asks for two processes."""
+    params = of_processes(2)
+    layout = make_features(root, params)
+    written = yaml.safe_dump({**params.record(), "tracking": {"enabled": False}})
+    (root / "params.yaml").write_text(written, encoding="utf-8")
+    return layout
+
+
+def start_training(layout: Layout) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "relalign.cli", "stage", "train", "--method", "contrastive", "--seed", "0"]
+    return subprocess.Popen(command, cwd=layout.root, stderr=subprocess.PIPE, text=True)
+
+
+def trained_files(layout: Layout) -> dict[str, str]:
+    """By their path from the run's folder, with their hashes, hidden ones too."""
+    runs = layout.run("contrastive", 0).parent
+    return {path.relative_to(runs).as_posix(): sha256_file(path) for path in runs.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """What two processes have trained that nothing disturbed."""
+    layout = project(tmp_path_factory.mktemp("straight"))
+    process = start_training(layout)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    return layout
+
+
+def test_two_processes_train_what_one_trains_and_leave_no_other_files(tmp_path: Path, straight: Layout) -> None:
+    one = make_features(tmp_path, of_processes(1))
+    train(of_processes(1), one, method="contrastive", seed=0)
+    assert trained_files(one).keys() == trained_files(straight).keys()
+    found, expected = (pd.read_csv(each.run("contrastive", 0) / "model/history.csv") for each in (straight, one))
+    assert found.columns.tolist() == expected.columns.tolist()
+    assert expected["loss/total"].iloc[-1] < 0.9 * expected["loss/total"].iloc[1]
+    np.testing.assert_allclose(found["loss/total"], expected["loss/total"], rtol=1e-3)
+
+
+def test_one_of_two_processes_killed_stops_both_within_a_minute_and_a_rerun_ends_in_the_same_bytes(
+    tmp_path: Path, straight: Layout
+) -> None:
+    layout = project(tmp_path)
+    process = start_training(layout)
+    checkpoint = layout.run("contrastive", 0).with_name(".seed0.checkpoint") / "state.safetensors"
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in str(child.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    _, said = process.communicate(timeout=60)
+    assert not any(worker.is_running() for worker in workers)
+    assert not (layout.run("contrastive", 0) / "model").exists(), "the kill came too late to test anything"
+    assert process.returncode == 2
+    assert "error: Process 0 of the 2 that train together (training.processes) was killed by SIGKILL" in said
+    assert "Traceback" not in said
+    again = start_training(layout)
+    _, said = again.communicate()
+    assert again.returncode == 0, said
+    assert said.count("resuming after epoch") == 1
+    assert trained_files(layout) == trained_files(straight)

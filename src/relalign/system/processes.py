@@ -12,10 +12,12 @@ are whole on every process, and no method needs to know of any of this.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as group
+import torch.nn.functional as F
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -62,7 +64,8 @@ def by_rows(
     own = every.tensor_split(number())[own_place()]
     with _own_randomness(device):
         parts = work(lambda *arguments: functional_call(module, replaced, arguments), own, *inputs)
-    return [_applied(_All, part, shapes) for part, shapes in zip(parts, _shapes(parts), strict=True)]
+    whole: Sequence[Tensor] = _applied(_All, _shapes(parts), *parts)
+    return whole
 
 
 def agree(tensors: Iterable[Tensor]) -> None:
@@ -119,19 +122,49 @@ class _All(torch.autograd.Function):
     """The rows of all processes, one's below the other's, filled up with zeros to the widest."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, shapes: Shapes) -> Tensor:
+    def forward(ctx: Any, shapes: list[Shapes], *parts: Tensor) -> Any:
+        ctx.set_materialize_grads(False)
         ctx.shapes = shapes
-        widest = [max(sizes) for sizes in zip(*shapes, strict=True)]
-        filled = own.new_zeros(widest)
-        filled[tuple(map(slice, own.shape))] = own
-        parts = [torch.empty_like(filled) for _ in shapes]
+        # All parts in one message: each message has its cost.
+        own = torch.cat([part.contiguous().flatten().view(torch.uint8) for part in parts])
+        sizes = [
+            [prod(shape) * part.element_size() for shape in of_each]
+            for part, of_each in zip(parts, shapes, strict=True)
+        ]
+        longest = max(map(sum, zip(*sizes, strict=True)))
+        received = [own.new_empty(longest) for _ in range(number())]
         with _all_there():
-            group.all_gather(parts, filled)
-        return torch.cat([part[: shape[0]] for part, shape in zip(parts, shapes, strict=True)])
+            group.all_gather(received, F.pad(own, (0, longest - len(own))))
+        streams = [
+            iter(one.split([*lengths, longest - sum(lengths)]))
+            for one, lengths in zip(received, zip(*sizes, strict=True), strict=True)
+        ]
+        return tuple(
+            _below_each_other(
+                # A copy begins where numbers of its kind may begin.
+                [
+                    next(stream).clone().view(part.dtype).view(shape)
+                    for stream, shape in zip(streams, of_each, strict=True)
+                ]
+            )
+            for part, of_each in zip(parts, shapes, strict=True)
+        )
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        return _applied(_Own, gradient, ctx.shapes), None
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        own = [
+            None if gradient is None else _applied(_Own, gradient, of_each)
+            for gradient, of_each in zip(gradients, ctx.shapes, strict=True)
+        ]
+        return None, *own
+
+
+def _below_each_other(parts: Sequence[Tensor]) -> Tensor:
+    widest = [max(widths) for widths in zip(*(part.shape[1:] for part in parts), strict=True)]
+    whole = parts[0].new_zeros((sum(map(len, parts)), *widest))
+    for rows, part in zip(whole.split(list(map(len, parts))), parts, strict=True):
+        rows[(slice(None), *map(slice, part.shape[1:]))] = part
+    return whole
 
 
 class _Own(torch.autograd.Function):
@@ -146,7 +179,7 @@ class _Own(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return _applied(_All, gradient, ctx.shapes), None
+        return *_applied(_All, [ctx.shapes], gradient), None
 
 
 def _shapes(parts: Sequence[Tensor]) -> list[Shapes]:
@@ -161,7 +194,7 @@ def _shapes(parts: Sequence[Tensor]) -> list[Shapes]:
 
 @torch.no_grad()
 def _together(tensors: Iterable[Tensor], exchange: Callable[[Tensor], Any]) -> None:
-    """Change tensors in place by one exchange for all of a kind: each message has its cost."""
+    """Change tensors in place by one exchange for all of a kind."""
     kinds: dict[Any, list[Tensor]] = {}
     for tensor in tensors:
         kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor)

@@ -39,6 +39,7 @@ def in_processes(number: int, device: str, work: Callable[..., None], *arguments
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=number,
+            run_id="relalign",
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
@@ -54,8 +55,8 @@ def in_processes(number: int, device: str, work: Callable[..., None], *arguments
             raise RelalignError(
                 f"Process {place} of the {number} that train together (training.processes) was killed by "
                 f"{failure.signal_name()}, and the others were stopped. Run the same command again: it goes on "
-                "from the last checkpoint. If nobody killed it, memory ran out: set training.encode_rows, or lower "
-                "training.processes."
+                "from the last checkpoint. If nobody killed it, memory ran out: set training.encode_rows, or "
+                "lower training.processes."
             ) from None
     if said:
         raise RelalignError(min(said, key=lambda sentence: sentence == processes.LOST))
