@@ -15,12 +15,16 @@ import torch
 import yaml
 from torch import Tensor
 
+from relalign.errors import RelalignError
 from relalign.features.batches import Batch
 from relalign.features.table import Features
 from relalign.layout import Layout
 from relalign.methods.method import TrainedMethod
 from relalign.settings import Params
+from relalign.system import processes
 from relalign.system.artifacts import sha256_file
+from relalign.training.process import choose_device
+from relalign.training.processes import in_processes
 from relalign.training.runs import starting_method, train
 from relalign.training.split_data import load_split
 from tests.methods.batches import gradients, loss_of, make_batch, make_method
@@ -173,3 +177,44 @@ def test_one_of_two_processes_killed_stops_both_within_a_minute_and_a_rerun_ends
     assert again.returncode == 0, said
     assert said.count("resuming after epoch") == 1
     assert trained_files(layout) == trained_files(straight)
+
+
+def first_fails() -> None:
+    if processes.own_place() == 0:
+        raise RelalignError("The first one has no disk.")
+    processes.agreed("waits for the first")
+
+
+def test_the_sentence_of_the_process_that_failed_is_said_and_not_that_another_was_lost() -> None:
+    with pytest.raises(RelalignError, match=r"^The first one has no disk\.$"):
+        in_processes(2, "cpu", first_fails)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (3, "training: processes: 3 do not divide batch_size, which is 16"),
+        (0, "training.processes: "),
+        (-2, "training.processes: "),
+        (1.5, "training.processes: "),
+    ],
+)
+def test_a_number_of_processes_that_cannot_be_names_its_key(number: float, said: str) -> None:
+    with pytest.raises(RelalignError, match=f"params.yaml: {said}"):
+        tiny_params(training={"processes": number})
+
+
+def test_teachers_are_trained_by_as_many_and_their_batch_must_divide_too() -> None:
+    teacher = {"encoders": ["all-minilm-l6-v2"], "batch_size": 15}
+    with pytest.raises(RelalignError, match="training.processes: 2 do not divide teacher.batch_size, which is 15"):
+        tiny_params(training={"processes": 2}, teacher=teacher)
+
+
+def test_fewer_gpus_than_processes_are_an_error_that_names_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("auto", among=2) == torch.device("cuda:0")
+    assert choose_device("cuda") == torch.device("cuda")
+    for wanted in ("auto", "cuda"):
+        with pytest.raises(RelalignError, match=r"training\.processes is 3, but .* sees 2 GPU"):
+            in_processes(3, wanted, print)
