@@ -11,7 +11,7 @@ from relalign.errors import RelalignError
 from relalign.orchestration import prepared
 from relalign.system.cost import cost_logged
 from relalign.system.disk import refusal
-from relalign.system.terminal import printable
+from relalign.system.terminal import log_to_terminal, printable
 
 Command = Callable[[argparse.Namespace], None]
 EXTRAS = {
@@ -65,13 +65,6 @@ def _print_reference(options: argparse.Namespace) -> None:
     sys.stdout.write(params_reference())
 
 
-class _Printable(logging.Formatter):
-    """Names and captions in messages may come from anybody."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input, what the machine refuses, and an extra that is not installed are one readable
     message and exit status 2, never a traceback."""
@@ -80,9 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status is not None:
         return status
     options = _parser().parse_args(arguments)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_to_terminal(logging.INFO)
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # names each build that it does not find
     try:
         with cost_logged() if options.command in prepared.COMMANDS else nullcontext():

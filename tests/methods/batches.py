@@ -13,7 +13,7 @@ WIDTHS = Widths(12, 9, 15, 10, 7, 14)
 
 def make_features(generator, rows, tokens, token_width, pooled_width, summary_width, dtype) -> Features:
     lengths = torch.randint(1, tokens + 1, (rows,), generator=generator)
-    values = torch.randn(rows, tokens, token_width, generator=generator)
+    values = torch.randn(rows, tokens, token_width, generator=generator).to(dtype)
     pooled = torch.randn(rows, pooled_width, generator=generator)
     summary = torch.randn(rows, summary_width, generator=generator)
     features = features_of(values, lengths, pooled, summary)

@@ -975,6 +975,25 @@ PROMISES = (
         "LONGEST = 5",
         "LONGEST = 1",
     ),
+    Promise(
+        28,
+        "Two processes that train together have the losses and gradients of one, in float64, in every method.",
+        "tests/training/test_processes.py::test_two_processes_have_the_losses_and_gradients_of_one_in_float64",
+        "gradients are not summed over the processes",
+        f"{SRC}/system/processes.py",
+        "_together(sums, group.all_reduce)",
+        "pass",
+    ),
+    Promise(
+        28,
+        "If one of them is killed, all stop within a minute with a sentence, and a rerun ends in the same bytes.",
+        "tests/training/test_processes.py::"
+        "test_one_of_two_processes_killed_stops_both_within_a_minute_and_a_rerun_ends_in_the_same_bytes",
+        "a process that was killed is a traceback",
+        f"{SRC}/training/processes.py",
+        "if failure.exitcode >= 0:",
+        "if failure.exitcode:",
+    ),
 )
 
 

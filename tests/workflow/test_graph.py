@@ -314,3 +314,14 @@ def test_workflow_passes_its_linters(made_project: Clone) -> None:
 def test_slurm_profile_plans_all_jobs(made_project: Clone) -> None:
     plan = made_project.run("snakemake", "--profile", "profiles/slurm", "--dry-run", "--forceall")
     assert "write_report" in plan
+
+
+@pytest.mark.workflow
+def test_a_training_in_two_processes_claims_the_threads_of_both(project: Clone) -> None:
+    project.edit_params(training={"processes": 2, "threads": 3})
+    plan = project.run("snakemake", "--cores", "16", "--dry-run", "--forceall")
+    for job in plan.split("\n\n"):
+        if "rule train:" in job:
+            assert "threads: 6" in job
+            assert "mem_mb=16000" in job
+    assert "rule train:" in plan

@@ -22,6 +22,9 @@ params_checked = parse_params(config)
 validate(config, "../schemas/params.schema.yaml", set_default=False)
 pipeline = Pipeline(config)
 
+# A training in several processes needs the threads, and the memory, of each.
+TOGETHER = params_checked.training.processes
+
 
 def sources(group):
     """The source files that dvc.yaml names for a stage."""

@@ -26,9 +26,9 @@ rule train:
         directory("results/{dataset}/{method}/seed{seed}/model"),
     log:
         "logs/{dataset}/train/{method}-seed{seed}.log",
-    threads: params_checked.training.threads
+    threads: TOGETHER * params_checked.training.threads
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(TOGETHER * 8000),
         runtime=growing(600),
     shell:
         "relalign stage train --dataset {wildcards.dataset:q} --method {wildcards.method:q} --seed {wildcards.seed:q} > {log:q} 2>&1"

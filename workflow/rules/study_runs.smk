@@ -24,9 +24,9 @@ rule study_trial:
         measured="results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/validation.json",
     log:
         "logs/{dataset}/study/search/{method}-trial{trial}-seed{seed}.log",
-    threads: params_checked.training.threads
+    threads: TOGETHER * params_checked.training.threads
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(TOGETHER * 8000),
         runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
@@ -93,9 +93,9 @@ rule study_run:
         evaluation=directory("results/{dataset}/study/{condition}/{variant}/seed{seed}/evaluation"),
     log:
         "logs/{dataset}/study/{condition}/{variant}-seed{seed}.log",
-    threads: params_checked.training.threads
+    threads: TOGETHER * params_checked.training.threads
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(TOGETHER * 8000),
         runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
@@ -184,9 +184,9 @@ rule study_premise_run:
         directory("results/{dataset}/study/premise/{cut}/{method}/seed{seed}/model"),
     log:
         "logs/{dataset}/study/premise/{cut}-{method}-seed{seed}.log",
-    threads: params_checked.training.threads
+    threads: TOGETHER * params_checked.training.threads
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(TOGETHER * 8000),
         runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(

@@ -9,9 +9,9 @@ rule teacher:
         directory("data/teachers/{dataset}/{encoder}"),
     log:
         "logs/{dataset}/teacher-{encoder}.log",
-    threads: params_checked.training.threads
+    threads: TOGETHER * params_checked.training.threads
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(TOGETHER * 8000),
         runtime=growing(600),
     params:
         settings=settings("teacher"),

@@ -17,8 +17,8 @@ does to fused vectors reaches the embeddings, as in the papers' end-to-end model
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import cast
 
@@ -33,6 +33,7 @@ from relalign.model.dropout import Dropout
 from relalign.model.fusion import AttentionBlocks, FusionLayer, FusionShape
 from relalign.settings.backbone import Backbone as BackboneSettings
 from relalign.settings.section import TEMPERATURES
+from relalign.system import processes
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,19 @@ class Side:
         known = self.projected
         projected = None if known is None else known.take(rows)
         return Side(self.embedding[rows], self.features.take(rows), projected)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What fusion reads of a projected side, gradients included."""
+        known = self.projected
+        assert known is not None  # noqa: S101 (asked for)
+        return self.embedding, known.table, known.key_table, known.value_table
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "Side":
+        """The same with others in the place of `tensors`."""
+        embedding, table, key_table, value_table = tensors
+        assert self.projected is not None  # noqa: S101 (asked for)
+        known = replace(self.projected, table=table, key_table=key_table, value_table=value_table)
+        return Side(embedding, self.features, known)
 
 
 @dataclass(frozen=True)
@@ -258,7 +272,7 @@ class Backbone(nn.Module):
         are."""
         if not features.table.below_cut:
             return features
-        finished: Features = self.encoders[side](features)
+        finished: Features = cast(TrainedEncoder, self.encoders[side]).read(features)
         return finished
 
     def project_image(self, side: Side) -> Side:
@@ -279,8 +293,29 @@ class Backbone(nn.Module):
         return Side(side.embedding, side.features, FusionTokens(table, key, value, mask, rows))
 
     def fuse(self, image: Side, text: Side, *, attention: bool = False) -> Fused:
-        """Run row i of `image` with row i of `text` through the fusion encoder; one image goes with all texts."""
-        words, regions = self.project_text(text).projected, self.project_image(image).projected
+        """Run row i of `image` with row i of `text` through the fusion encoder; one image goes with all texts.
+
+        Of processes that train together, each fuses its rows.
+        """
+        image, text = self.project_image(image), self.project_text(text)
+        if processes.number() == 1:
+            whole: Fused = self(image, text, attention)
+            return whole
+
+        def own_rows(call: Callable[[Side, Side, bool], Fused], own: Tensor, *tensors: Tensor) -> list[Tensor]:
+            own_image = image.with_tensors(tensors[:4])
+            own_image = own_image if len(image.embedding) == 1 else own_image.take(own)
+            fused = call(own_image, text.with_tensors(tensors[4:]).take(own), attention)
+            blocks = [] if fused.attention is None else list(vars(fused.attention).values())
+            return [fused.pooled, fused.matching_logit, *blocks]
+
+        given = [*image.tensors(), *text.tensors()]
+        pooled, logit, *blocks = processes.by_rows(self, own_rows, len(text.embedding), given)
+        return Fused(pooled, logit, AttentionBlocks(*blocks) if attention else None)
+
+    def forward(self, image: Side, text: Side, attention: bool) -> Fused:
+        """`fuse`, in one process, of sides that are projected."""
+        words, regions = text.projected, image.projected
         assert words is not None and regions is not None  # noqa: S101, PT018 (for the type checker)
         text_mask = words.mask
         batch, text_length = text_mask.shape

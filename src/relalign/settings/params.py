@@ -72,6 +72,11 @@ class Params(Section):
             name = getattr(self.encoders, side)
             if self.encoder[name].modality != side:
                 raise ValueError(f"encoders.{side}: '{name}' is an encoder of {self.encoder[name].modality}s")
+        if self.teacher.encoders and self.teacher.batch_size % self.training.processes:
+            raise ValueError(
+                f"training.processes: {self.training.processes} do not divide teacher.batch_size, which is "
+                f"{self.teacher.batch_size}"
+            )
         for name in self.teacher.encoders:
             if name not in (self.encoders.image, self.encoders.text):
                 raise ValueError(f"teacher.encoders: '{name}' is none of 'encoders'")

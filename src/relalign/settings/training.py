@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relalign.settings.section import (
     BelowOne,
@@ -24,6 +24,9 @@ class Training(Section):
     """`auto` is a GPU where there is one."""
     threads: Count = 1
     """Of a job; not taken from the machine, as the last bits of sums depend on it. Unit: threads."""
+    processes: Count = 1
+    """That train together, each its rows of a batch, with `threads` or a GPU of its own. They must divide
+    `batch_size`. Unit: processes."""
     precision: Precision = "float32"
     """Of the arithmetic in training."""
     epochs: Count = 50
@@ -64,3 +67,9 @@ class Training(Section):
     """Without a better validation Rsum among those, training stops. Unit: epochs."""
     checkpoint_seconds: NonNegative = 20.0
     """Between checkpoints. Unit: seconds."""
+
+    @model_validator(mode="after")
+    def _processes_divide_the_batch(self) -> "Training":
+        if self.batch_size % self.processes:
+            raise ValueError(f"processes: {self.processes} do not divide batch_size, which is {self.batch_size}")
+        return self

@@ -57,7 +57,7 @@ class SingleModalTeacher(Learner):
 
     def vectors(self, features: Features) -> Float[Tensor, "row width"]:
         """The teacher's vector of each row."""
-        read = features if self.encoder is None else self.encoder(features)
+        read = features if self.encoder is None else self.encoder.read(features)
         unit = F.normalize(self.dropout(read.pooled), dim=1)
         vectors: Tensor = unit + self.head(unit)
         return vectors

@@ -41,6 +41,7 @@ from relalign.teachers.single_modal import SingleModalTeacher
 from relalign.training.history import Row, write_history
 from relalign.training.loop import fit
 from relalign.training.process import choose_device, prepare_process
+from relalign.training.processes import in_processes
 from relalign.training.published import published_training
 from relalign.training.relations import METRICS, single_modal_ndcg
 from relalign.training.split_data import features_from, open_store
@@ -53,6 +54,10 @@ logger = logging.getLogger(__name__)
 
 def train_teacher(params: Params, layout: Layout, *, encoder: str) -> None:
     """Train and publish the teacher of one entry of `encoder`."""
+    in_processes(params.training.processes, params.training.device, _train_and_publish, params, layout, encoder)
+
+
+def _train_and_publish(params: Params, layout: Layout, encoder: str) -> None:
     prepare_process(params)
     side = params.encoder[encoder].modality
     if getattr(params.encoders, side) != encoder:

@@ -50,7 +50,7 @@ def load_checkpoint(folder: Path, *, key: str) -> Checkpoint | None:
     """The folder's checkpoint, or None if there is none, or a damaged one, or one of other work (another key)."""
     path = folder / FILE
     for abandoned in folder.glob(f".{FILE}.*"):  # as large as the checkpoint itself
-        abandoned.unlink()
+        abandoned.unlink(missing_ok=True)  # another process of the training may have done it
     if not path.is_file():
         return None
     try:

@@ -24,6 +24,7 @@ from relalign.features.encoders.trained import TrainedEncoder
 from relalign.methods.learner import Learner
 from relalign.model.precision import in_precision
 from relalign.settings.training import Training
+from relalign.system import processes
 from relalign.system.timer import Every
 from relalign.training.checkpoint import (
     Checkpoint,
@@ -87,11 +88,19 @@ def fit(
     progress = state.progress
     if not progress.history:
         method.eval()
-        progress.history.append({"epoch": 0, **measure()})
+        progress.history.append({"epoch": 0, **processes.agreed(measure())})
     for row in progress.history:
         on_epoch(row)
     due = Every(settings.checkpoint_seconds)
-    bar = tqdm(total=settings.epochs, initial=progress.epoch, desc="training", unit="epoch", mininterval=5)
+    first = processes.own_place() == 0
+    bar = tqdm(
+        total=settings.epochs,
+        initial=progress.epoch,
+        desc="training",
+        unit="epoch",
+        mininterval=5,
+        disable=not first,
+    )
     not_before = settings.select_from * settings.epochs
     while progress.epoch < settings.epochs and (
         progress.best_epoch == 0 or progress.epoch - progress.best_epoch < settings.patience
@@ -100,7 +109,7 @@ def fit(
         progress.epoch += 1
         if progress.epoch % settings.validate_every == 0 or progress.epoch == settings.epochs:
             with _weights(method, state.average):
-                row |= measure()
+                row |= processes.agreed(measure())
             if row[score] > progress.best_score and progress.epoch > not_before:
                 progress.best_epoch, progress.best_score = progress.epoch, float(row[score])
                 state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
@@ -108,7 +117,7 @@ def fit(
         on_epoch(row)
         bar.update()
         bar.set_postfix(loss=f"{row['loss/total']:.3f}", best=f"{progress.best_score:.1f}")
-        if due():
+        if first and due():
             _save(state, checkpoint, key)
     bar.close()
     method.load_state_dict(state.best)
@@ -116,6 +125,7 @@ def fit(
 
 
 def _start(method: Learner, settings: Training, checkpoint: Path, key: str) -> State:
+    processes.agree(method.state_dict().values())
     optimizer = AdamW(_groups(method, settings))
     saved = load_checkpoint(checkpoint, key=key)
     if saved is None:
@@ -225,6 +235,7 @@ def _step(state: State, batch: Batch, settings: Training, done: float, draws: to
         )
     state.optimizer.zero_grad()
     total.backward()
+    processes.agree(parameter.grad for parameter in state.method.parameters() if parameter.grad is not None)
     nn.utils.clip_grad_norm_(state.method.parameters(), settings.gradient_clip)
     state.optimizer.step(_schedule(settings, done))
     state.method.project()

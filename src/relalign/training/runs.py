@@ -28,6 +28,7 @@ from relalign.system.artifacts import publish, read_manifest
 from relalign.training.history import Row, write_history
 from relalign.training.loop import fit
 from relalign.training.process import choose_device, prepare_process
+from relalign.training.processes import in_processes
 from relalign.training.published import published_training
 from relalign.training.relations import Relations
 from relalign.training.split_data import (
@@ -44,6 +45,12 @@ from relalign.training.validation import validation_metrics
 
 def train(params: Params, layout: Layout, *, method: str, seed: int) -> None:
     """Train (or, for CCA, fit) and publish `model/`."""
+    trains = trained_method(params.settings_of(method).algorithm) is not None
+    number = params.training.processes if trains else 1
+    in_processes(number, params.training.device, _train, params, layout, method, seed)
+
+
+def _train(params: Params, layout: Layout, method: str, seed: int) -> None:
     asked = params.settings_of(method)
     settings, strong = with_strong(params, layout, asked)
     prepare_process(params)

@@ -1,6 +1,7 @@
 """The trained part of an encoder: features below its cut in, finished features out."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from relalign.features.encoders.base import Encoded
 from relalign.features.encoders.part import EncoderPart
 from relalign.features.table import Features, features_of
 from relalign.settings.encoder import Encoder
+from relalign.system import processes
 from relalign.system.artifacts import canonical_json
 
 _CAPTIONS_TOGETHER = 64
@@ -57,6 +59,18 @@ class TrainedEncoder(nn.Module):
         else:
             tokens, lengths = only_content(tokens, content)
         return features_of(tokens, lengths, pooled, summary)
+
+    def read(self, features: Features) -> Features:
+        """Read a batch; of processes that train together, each reads its rows."""
+        if processes.number() == 1:
+            read: Features = self(features)
+            return read
+
+        def own_rows(call: Callable[[Features], Features], own: Tensor) -> list[Tensor]:
+            finished = call(features.take(own))
+            return [finished.table.tokens, finished.table.lengths, finished.pooled, finished.summary]
+
+        return features_of(*processes.by_rows(self, own_rows, len(features)))
 
     def trained_layers(self) -> list[nn.Module]:
         """From the cut upwards."""
