@@ -602,8 +602,8 @@ PROMISES = (
         "test_a_run_needs_no_network_no_gpu_no_plain_path_and_no_temporary_folder_beside_it",
         "results are prepared in the temporary folder",
         f"{SRC}/system/artifacts.py",
-        "tempfile.mkdtemp(prefix=begun, dir=folder.parent)",
-        "tempfile.mkdtemp(prefix=begun)",
+        "tempfile.mkdtemp(prefix=prefix, dir=parent)",
+        "tempfile.mkdtemp(prefix=prefix)",
     ),
     Promise(
         21,
@@ -622,8 +622,8 @@ PROMISES = (
         "test_a_run_needs_no_network_no_gpu_no_plain_path_and_no_temporary_folder_beside_it",
         "`auto` means CUDA",
         f"{SRC}/training/process.py",
-        'torch.device("cuda" if available and wanted != "cpu" else "cpu")',
-        'torch.device("cuda" if wanted != "cpu" else "cpu")',
+        'if wanted == "cpu" or not available:',
+        'if wanted == "cpu":',
     ),
     Promise(
         21,
@@ -762,8 +762,8 @@ PROMISES = (
         "test_a_stage_killed_at_random_moments_and_run_again_leaves_the_bytes_of_one_that_was_not",
         "what a killed process had begun stays for good",
         f"{SRC}/system/artifacts.py",
-        "        if abandoned.name.startswith(begun):\n",
-        "        if abandoned.name == begun:\n",
+        "        if abandoned.name.startswith(prefix):\n",
+        "        if abandoned.name == prefix:\n",
     ),
     Promise(
         23,
@@ -771,8 +771,8 @@ PROMISES = (
         "tests/reliability/test_kills.py::test_the_same_holds_with_encoders_that_train",
         "what a killed process had begun stays for good",
         f"{SRC}/system/artifacts.py",
-        "        if abandoned.name.startswith(begun):\n",
-        "        if abandoned.name == begun:\n",
+        "        if abandoned.name.startswith(prefix):\n",
+        "        if abandoned.name == prefix:\n",
     ),
     Promise(
         23,

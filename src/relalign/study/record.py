@@ -35,7 +35,12 @@ ADDED_LATER = {
     "train_from",
     "views",
 }
-WHERE_IT_RUNS = {"device", "threads", "checkpoint_seconds"}  # training's settings that no trial depends on
+WHERE_IT_RUNS = {
+    "device",
+    "threads",
+    "processes",
+    "checkpoint_seconds",
+}  # training's settings that no trial depends on
 
 
 class Trial(Section):
