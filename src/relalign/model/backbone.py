@@ -297,7 +297,7 @@ class Backbone(nn.Module):
 
         Of processes that train together, each fuses its rows.
         """
-        image, text = self.project_image(image), self.project_text(text)
+        text, image = self.project_text(text), self.project_image(image)
         if processes.number() == 1:
             whole: Fused = self(image, text, attention)
             return whole
