@@ -60,7 +60,8 @@ def test_the_page_has_the_change_from_start_to_end_and_names_what_was_not_run(
 ) -> None:
     root = project[2]
     page = (root / PAGE).read_text()
-    assert "Not run: later, seed 4." in page
+    assert "Not run: later with seed 4." in page
+    assert "A row of one seed is an indication" in page
     line = next(line for line in page.splitlines() if line.startswith("| upper |"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     history = rows(root, "upper")

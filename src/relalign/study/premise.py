@@ -81,7 +81,7 @@ def write_premise(params: Params, study: Study, root: Path) -> None:
             write_atomic(root / f"docs/study/premise-{dataset}.svg", _picture(runs, dataset))
             lines += [f"![relations against Rsum](study/premise-{dataset}.svg)\n", _table(runs)]
         if lacking:
-            lines.append(f"Not run: {', '.join(lacking)}.\n")
+            lines.append(f"Not run: {'; '.join(lacking)}.\n")
     write_atomic(root / PAGE, "\n".join(lines))
 
 
@@ -127,7 +127,7 @@ def _histories(premise: Premise, root: Path, dataset: str) -> tuple[dict[str, li
             if model.exists():
                 found.setdefault(cut, []).append([row for row in read_history(model) if "val/rsum" in row])
             else:
-                lacking.append(f"{cut}, seed {seed}")
+                lacking.append(f"{cut} with seed {seed}")
     return found, lacking
 
 
@@ -187,4 +187,6 @@ def _table(runs: dict[str, list[History]]) -> str:
             spread = f" ± {np.std(change, ddof=1):.2f}" if len(change) > 1 else ""
             cells.append(f"{np.mean(change):+.2f}{spread}")
         lines.append(f"| {cut} | {len(seeds)} | {np.mean(rsum):.1f} | {' | '.join(cells)} |")
+    if any(len(seeds) == 1 for seeds in runs.values()):
+        lines.append("\nA row of one seed is an indication: it says nothing about another training.")
     return "\n".join(lines) + "\n"
