@@ -60,7 +60,7 @@ def _database(uri: str) -> str:
 
 def load() -> None:
     """Import what talks to a store."""
-    import mlflow.tracking  # noqa: F401
+    import mlflow.tracking  # noqa: F401 (for what it leaves in memory)
 
 
 def connect(settings: Tracking, root: Path, dataset: str) -> tuple["MlflowClient", str]:
