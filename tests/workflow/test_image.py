@@ -31,12 +31,12 @@ def test_jobs_run_in_the_image_with_the_sources_of_the_checkout(
     )
     before = project.contents("results")
     project.run("rm", "-rf", "results/tiny/cca")
-    project.snakemake("--sdm", "apptainer", "results/tiny/comparison.csv")
+    project.snakemake("results/tiny/comparison.csv", "--sdm", "apptainer")
     assert project.contents("results") == before
     asked = calls.read_text()
     for stage in ("method", "train", "export", "evaluate"):
         assert f"relalign stage {stage} --dataset tiny" in asked
-    assert asked.count("containers/relalign.sif bash -c") == asked.count('PYTHONPATH="$PWD/src"; relalign')
+    assert asked.count("containers/relalign.sif bash -c") == asked.count('PYTHONPATH="$PWD/src";  relalign')
 
 
 def test_other_environments_are_refused(made_project: Clone) -> None:

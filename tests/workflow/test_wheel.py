@@ -120,7 +120,7 @@ def test_it_asks_for_neither_snakemake_nor_dvc_nor_mlflow(installed: Installed, 
         said = installed.run("-c", f"import {name}", cwd=tmp_path, status=1)
         assert "No module named" in said
     metadata = next(installed.site.glob("relalign-*.dist-info/METADATA")).read_text()
-    assert {"pipeline", "serve", "onnx"} == {*re.findall(r"^Provides-Extra: (\w+)$", metadata, re.M)}
+    assert {"pipeline", "serve", "onnx", "servers"} == {*re.findall(r"^Provides-Extra: (\w+)$", metadata, re.M)}
 
 
 def test_the_lines_of_readme_run_in_an_empty_environment(installed: Installed, elsewhere: Path) -> None:
