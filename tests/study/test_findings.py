@@ -18,7 +18,7 @@ from relalign.settings import load_params
 from relalign.study.claims import Claim, claims_by_page, headline
 from relalign.study.findings import read_notes, recount, write_findings
 from relalign.study.judging import judge_claims
-from relalign.study.kept import keep_runs
+from relalign.study.kept import keep_runs, kept_paths
 from relalign.study.layout import StudyLayout
 from relalign.study.results import Results
 from relalign.study.settings import CLEAN, load_study, picture_names
@@ -314,6 +314,8 @@ def test_a_seed_that_one_side_lacks_is_left_out_for_both(project, tmp_path):
     shutil.copytree(project, tmp_path, dirs_exist_ok=True)
     layout = StudyLayout.of(tmp_path, "openmoji", CLEAN, quick_params())
     shutil.rmtree(layout.run("contrastive", 1))
+    for file in kept_paths(tmp_path, "openmoji"):
+        file.unlink()
     keep_runs(quick_params(), small_study(), tmp_path, "openmoji")
     judged = _judged(_results(tmp_path, "openmoji"))
     (first,) = [one for one in judged if one.claims[0].references == ("contrastive",) and one.parts][:1]

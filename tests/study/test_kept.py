@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import t
 
 from relalign.comparison.paired import read_run, summarise
@@ -14,10 +15,11 @@ from relalign.errors import RelalignError
 from relalign.metrics.resampling import draw_weights
 from relalign.study import earlier
 from relalign.study.claims import Claim
-from relalign.study.kept import keep_runs, kept_paths, read_kept
+from relalign.study.judging import judge_claims
+from relalign.study.kept import keep_runs, kept_paths, kept_settings, read_kept, wanted_runs
 from relalign.study.layout import StudyLayout
 from relalign.study.results import Results
-from relalign.study.settings import CLEAN
+from relalign.study.settings import CLEAN, load_study
 from tests.study.results_on_disk import quick_params, small_study, write_run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -103,3 +105,104 @@ def test_what_the_repository_says_was_printed_stands_on_the_earlier_page():
     for value in rows["difference"]:
         printed = f"{abs(value):g}"
         assert re.search(rf"[+−]{re.escape(printed)}0*\b", page) or value == 0, value
+
+
+def test_a_study_goes_on_from_what_is_kept(project, tmp_path):
+    before = read_kept(project, "openmoji")
+    shutil.copytree(project / "docs", tmp_path / "docs")
+    write_run(tmp_path, "openmoji", CLEAN, "covlr", 0, skill=0.5)
+    write_run(tmp_path, "openmoji", CLEAN, "cca", 1, skill=0.9)
+    keep_runs(quick_params(), small_study(), tmp_path, "openmoji")
+    after = read_kept(tmp_path, "openmoji")
+    assert set(after) == {*before, (("covlr", CLEAN), 0)}
+    for key, run in before.items():
+        same = after[key].result.metrics == run.result.metrics
+        assert same == (key != (("cca", CLEAN), 1))  # what is new takes the place of what was kept
+        if same:
+            pd.testing.assert_frame_equal(after[key].result.queries, run.result.queries, check_categorical=False)
+            pd.testing.assert_frame_equal(after[key].history, run.history)
+
+
+def test_kept_runs_with_other_settings_than_those_asked_for_count_for_nothing(project, tmp_path):
+    shutil.copytree(project / "docs", tmp_path / "docs")
+    variants = {"cca": {"of": "cca"}, "contrastive": {"of": "contrastive", "change": {"temperature": 0.2}}}
+    study = small_study(variants=variants, sweep=small_study().sweep.model_dump() | {"variants": ["contrastive"]})
+    assert Results(quick_params(), study, tmp_path, "openmoji").variants() == ["cca"]
+    wanted, made = wanted_runs(quick_params(), study, tmp_path, "openmoji"), kept_settings(tmp_path, "openmoji")
+    assert {key[0][0] for key in wanted if wanted[key] != made.get(key)} == {"contrastive"}
+    keep_runs(quick_params(), study, tmp_path, "openmoji")
+    assert {key[0][0] for key in read_kept(tmp_path, "openmoji")} == {"cca"}
+
+
+def test_where_a_run_is_computed_and_how_it_is_resampled_make_no_other_run(project, tmp_path):
+    params, study = quick_params(), small_study()
+    elsewhere = params.model_copy(
+        update={
+            "training": params.training.model_copy(update={"threads": 7, "device": "cpu"}),
+            "evaluate": params.evaluate.model_copy(update={"bootstrap_samples": 77}),
+        }
+    )
+    assert wanted_runs(elsewhere, study, tmp_path, "openmoji") == wanted_runs(params, study, tmp_path, "openmoji")
+
+
+def test_runs_of_other_queries_than_the_kept_ones_are_refused(project, tmp_path):
+    shutil.copytree(project / "docs", tmp_path / "docs")
+    table, _ = kept_paths(tmp_path, "openmoji")
+    content = pd.read_parquet(table)
+    content.loc[content["metric"] == "t2i/recall@5", "queries"] += 1
+    content.to_parquet(table, index=False)
+    write_run(tmp_path, "openmoji", CLEAN, "covlr", 0, skill=0.5)
+    with pytest.raises(RelalignError, match="clean/covlr/0 was measured on other queries"):
+        keep_runs(quick_params(), small_study(), tmp_path, "openmoji")
+
+
+REGIME = {
+    "datasets": ["openmoji"],
+    "image": "blocks.15",
+    "text": "layer.5",
+    "variants": ["contrastive", "covlr"],
+    "seeds": [0, 1],
+    "change": {"training.epochs": 3},
+}
+
+
+def test_a_regime_has_runs_and_claims_of_its_own(project, tmp_path):
+    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
+    study = small_study(regimes={"trained": REGIME})
+    for variant, skill in (("contrastive", 0.3), ("covlr", 0.9)):
+        for seed in (0, 1):
+            write_run(tmp_path, "openmoji", "trained", variant, seed, skill=skill)
+    keep_runs(quick_params(), study, tmp_path, "openmoji")
+    clean = Results(quick_params(), study, tmp_path, "openmoji")
+    trained = Results(quick_params(), study, tmp_path, "openmoji", regime="trained")
+    assert clean.variants() == ["cca", "contrastive"]
+    assert trained.variants() == ["contrastive", "covlr"]
+    rsum = {found: found.value(("contrastive", CLEAN), 0, "rsum") for found in (clean, trained)}
+    assert rsum[trained] < rsum[clean]
+    claims = [
+        (Claim("CoVLR", "", "covlr", ("rsum",), ("contrastive",)),),
+        (Claim("", "", "iais", ("rsum",), ("cca",)),),
+    ]
+    better, absent = judge_claims(claims, trained, 2)
+    assert (better.verdict, absent.verdict) == ("reproduced", "not planned")
+    assert judge_claims(claims, clean, 2)[0].verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"variants": ["nothing"]}, "regimes.trained.variants: 'nothing' is not one of 'variants'"),
+        ({"datasets": ["nowhere"]}, "regimes.trained.datasets: 'nowhere' is not one of 'datasets'"),
+        ({"change": {"training.epoch": 3}}, "regimes.trained.change"),
+    ],
+)
+def test_a_regime_that_does_not_fit_is_named(tmp_path, change, said):
+    content = small_study().model_dump(mode="json", exclude_none=True) | {"regimes": {"trained": REGIME | change}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(RelalignError, match=re.escape(said)):
+        load_study(tmp_path / "study.yaml", quick_params())
+
+
+def test_a_regime_is_not_named_as_another_folder_of_results():
+    with pytest.raises(ValueError, match="'clean' is taken"):
+        small_study(regimes={"clean": REGIME})

@@ -1,7 +1,8 @@
 # The study (study.yaml): tuning on validation, the methods and their ablations, the corruption sweep, the findings.
 # Whoever has taken a method or dataset of it out of params.yaml can still run the pipeline, only not the study.
+from relalign.study.kept import kept_settings, wanted_runs
 from relalign.study.record import current_search
-from relalign.study.settings import CLEAN, PAGES, load_study, picture_names
+from relalign.study.settings import CLEAN, PAGES, corruption_of, load_study, picture_names
 
 try:
     study, problem = load_study(Path("study.yaml"), params_checked), ""
@@ -61,7 +62,10 @@ def tuned(wildcards):
 
 
 def condition_features(wildcards):
-    """Both encoders' features; those of the corrupted modality if the condition corrupts one."""
+    """Both encoders' features; a regime has its own, a corruption those of the modality that it corrupts."""
+    if wildcards.condition in study.regimes:
+        cut = f"data/study/{wildcards.dataset}/{wildcards.condition}/{{encoder}}"
+        return expand(cut, encoder=config["encoders"].values()) + encoders(wildcards)
     clean = {side: f"data/features/{wildcards.dataset}/{config['encoders'][side]}" for side in ("image", "text")}
     side = wildcards.condition.partition("-")[0]
     if side in clean:
@@ -69,23 +73,22 @@ def condition_features(wildcards):
     return list(clean.values())
 
 
-def study_metrics():
-    """One metrics.json for each run that the findings read."""
+def regime_of(wildcards, include):
+    """Some settings of a regime, as a list of one; without a regime none."""
+    regime = study.regimes.get(wildcards.condition)
+    return [regime.model_dump(include=include)] if regime else []
+
+
+def study_metrics(wildcards):
+    """One metrics.json for each run that the findings read and that the repository does not keep yet."""
     run = "results/{dataset}/study/{condition}/{variant}/seed{seed}/metrics.json"
-    main = [
-        run.format(dataset=dataset, condition=CLEAN, variant=variant, seed=seed)
-        for dataset in study.datasets
-        for variant, seeds in study.runs_on(dataset).items()
-        for seed in seeds
-    ]
-    sweep = [
+    return [
         run.format(dataset=dataset, condition=condition, variant=variant, seed=seed)
         for dataset in study.datasets
-        for condition in study.conditions(dataset)
-        for variant in study.sweep.variants
-        for seed in study.sweep.seeds
+        for kept in [kept_settings(Path(), dataset)]
+        for ((variant, condition), seed), made_with in wanted_runs(params_checked, study, Path(), dataset).items()
+        if kept.get(((variant, condition), seed)) != made_with
     ]
-    return main + sweep
 
 
 def premise_models():

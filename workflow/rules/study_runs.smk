@@ -3,7 +3,7 @@
 
 wildcard_constraints:
     variant="|".join(map(re.escape, study.variants)),
-    condition=r"clean|(image|text)-[a-z]+-\d+",
+    condition="|".join([CLEAN, r"(image|text)-[a-z]+-\d+", *study.regimes]),
     trial=r"\d+",
     cut="|".join(map(re.escape, study.premise.cuts)) if study.premise else "none",
 
@@ -74,9 +74,12 @@ rule study_features:
         mem_mb=growing(8000),
         runtime=growing(600),
     params:
-        settings=lambda wildcards: canonical(config["encoder"][wildcards.encoder]),
+        settings=lambda wildcards: canonical(
+            config["encoder"][wildcards.encoder], regime_of(wildcards, include={"image", "text"})
+        ),
     shell:
-        "relalign study features --dataset {wildcards.dataset:q} --condition {wildcards.condition:q} > {log:q} 2>&1"
+        "relalign study features --dataset {wildcards.dataset:q} --condition {wildcards.condition:q}"
+        " --encoder {wildcards.encoder:q} > {log:q} 2>&1"
 
 
 rule study_run:
@@ -102,7 +105,8 @@ rule study_run:
             shared_settings(),
             own(study.variants[wildcards.variant].of),
             study.variants[wildcards.variant].model_dump(exclude={"seeds", "datasets"}),
-            {} if wildcards.condition == CLEAN else study.sweep.change,
+            study.sweep.change if corruption_of(wildcards.condition) else {},
+            *regime_of(wildcards, include={"image", "text", "change"}),
             config.get("evaluate", {}),
             study.evaluate,
         ),
@@ -113,7 +117,7 @@ rule study_run:
 
 rule study_findings:
     input:
-        study_metrics(),
+        study_metrics,
         [path for path in ("docs/findings-notes.md", "docs/study/earlier.csv") if Path(path).exists()],
         "study.yaml",
         expand(

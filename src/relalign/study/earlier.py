@@ -19,6 +19,7 @@ from scipy.special import ndtri
 from relalign.metrics.crossed import Errors, reach, two_sided_p
 from relalign.study.claims import Claim
 from relalign.study.contrast import Contrast
+from relalign.study.settings import CLEAN
 
 if TYPE_CHECKING:
     from relalign.study.results import Results
@@ -30,7 +31,7 @@ KEY = ["dataset", "test", "variant", "metric", "reference", "corrupted", "outcom
 def contrast_of(claim: Claim, metric: str, reference: str, results: "Results") -> Contrast | None:
     """The contrast of one comparison, by the rule of now; None if it was not printed."""
     path = results.root / PATH
-    if not path.is_file():
+    if not path.is_file() or results.regime != CLEAN:
         return None
     corrupted = claim.corrupted if claim.test in ("poor", "slope", "mix") else ""
     outcome = claim.outcome if claim.test in ("variants", "checkpoints") else ""

@@ -13,10 +13,10 @@ from relalign.settings import Params
 from relalign.study import tables
 from relalign.study.claims import claims_by_page, headline
 from relalign.study.judging import Finding, judge_claims
-from relalign.study.kept import keep_runs
+from relalign.study.kept import keep_runs, kept_settings, wanted_runs
 from relalign.study.pictures import dataset_pictures
 from relalign.study.results import Results
-from relalign.study.settings import PAGES, Study, Tuning, budget_of, evaluate_of
+from relalign.study.settings import CLEAN, PAGES, Regime, Study, Tuning, budget_of, evaluate_of
 from relalign.system.artifacts import write_atomic
 
 NOTES = "docs/findings-notes.md"
@@ -62,12 +62,21 @@ def recount(params: Params, study: Study, root: Path) -> None:
         if before != content:
             write_atomic(root / path, content)
             changed.append(path)
+    for dataset in study.datasets:
+        wanted = wanted_runs(params, study, root, dataset)
+        stale = [key for key, made in kept_settings(root, dataset).items() if wanted.get(key) != made]
+        if stale:
+            sys.stdout.write(
+                f"{dataset}: {len(stale)} kept runs were made with other settings than those of study.yaml and "
+                "count for nothing; `make study` makes those that it asks for.\n"
+            )
     sys.stdout.write(f"Written anew: {', '.join(changed)}\n" if changed else "All pages were as they are.\n")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """All results of the study and what they say, by dataset; of the appendix by page, too."""
+    """All results of the study and what they say, by dataset and regime (`Results.name`); of the appendix by page,
+    too."""
 
     params: Params
     study: Study
@@ -83,7 +92,12 @@ class Judged:
 
 
 def _judge(params: Params, study: Study, root: Path) -> Judged:
-    results = {dataset: Results(params, study, root, dataset) for dataset in study.datasets}
+    each = [
+        Results(params, study, root, dataset, regime=regime)
+        for dataset in study.datasets
+        for regime in study.regimes_of(dataset)
+    ]
+    results = {found.name: found for found in each}
     rows, least = [row.claims for row in headline()], study.least_seeds
     return Judged(
         params,
@@ -176,7 +190,7 @@ def _page(page: str, judged: Judged, drawn: set[str]) -> str:
             parts += _variants(results, drawn)
             continue
         parts += [f"## {dataset}", tables.claims_table(judged.pages[page][dataset], results)]
-        if page == "rebalanced" and results.study.conditions(dataset):
+        if page == "rebalanced" and results.regime == CLEAN and results.study.conditions(dataset):
             parts += [f"### {dataset}: poor images, poor captions", tables.sweep_table(results)]
             parts += [_picture(f"{dataset}-{side}", drawn) for side in results.study.sweep.kinds]
         if page == "iais":
@@ -191,10 +205,9 @@ def _titled(title: str, text: str) -> str:
 
 
 def _variants(results: Results, drawn: set[str]) -> list[str]:
-    dataset = results.dataset
     return [
-        f"## {dataset}",
-        _picture(f"{dataset}-gains", drawn),
+        f"## {results.name}",
+        _picture(f"{results.stem}-gains", drawn),
         "Mean over seeds ± sd over seeds; below it the interval, over trainings and test images.",
         *tables.main_tables(results),
     ]
@@ -205,7 +218,9 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
     sizes = ", ".join(
         f"{dataset} ({len(results.images)} test images)" if results.variants() else dataset
         for dataset, results in found.items()
+        if results.regime == CLEAN
     )
+    regimes = "\n".join(_regime(name, regime) for name, regime in study.regimes.items())
     trials = len(next(iter(search.methods.values()), Tuning()).trials)
     margins = ", ".join(f"{number(value)} for {name}" for name, value in study.margin.items())
     training, evaluate = budget_of(params, study), evaluate_of(params, study)
@@ -232,6 +247,7 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
         - **Poor data** ({_list(sweep.datasets)}): {kinds}, at rates {rates}, in all splits; seeds
           {_list(sweep.seeds)}, variants {_list(sweep.variants)}. Relevance is that of the clean captions. How a
           gain grows is the slope of its line over all rates, times their range.
+        REGIMES
         - **Intervals**: {tables.percent(settings.confidence)}, for another training and other test images: seeds
           and images are crossed, their variances are taken apart, and each keeps the quantile of its own degrees
           of freedom ([evaluation.md](../evaluation.md#how-sure), `relalign.metrics.crossed`). Differences are
@@ -254,13 +270,22 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
           is not reproduced, or equal, is enough for the claim not to be. Comparisons without a claimed direction
           end as *higher*, *lower*, *equal* or *inconclusive*. A verdict needs {study.least_seeds.headline} seeds
           in the headline and {study.least_seeds.others} elsewhere.
+    """).replace("REGIMES\n", f"{regimes}\n" if regimes else "")
+
+
+def _regime(name: str, regime: Regime) -> str:
+    change = ", ".join(f"{key} {value}" for key, value in regime.change.items())
+    return _text(f"""
+        - **Regime `{name}`** ({_list(regime.datasets)}): encoders train from layer {regime.image} (images) and
+          {regime.text} (texts) on, which is where relations can be lost ([premise](../premise.md)); methods as
+          tuned above but for {change}; seeds {_list(regime.seeds)}, variants {_list(regime.variants)}. Its claims
+          and tests are the same, and a family of their own.
     """)
 
 
 def _attention(results: Results, drawn: set[str]) -> list[str]:
-    dataset = results.dataset
     return [
-        f"### {dataset}: attention distance and retrieval",
+        f"### {results.name}: attention distance and retrieval",
         _text("""
             Variants with a model, budget or captions a step of their own are left out, as retrieval and distance
             both change with those. Points are not independent, as variants are ablations of each other: these
@@ -273,12 +298,13 @@ def _attention(results: Results, drawn: set[str]) -> list[str]:
             means little unless it is stronger with the alignment than without it.
         """),
         tables.epochs_table(results),
-        _picture(f"{dataset}-isd", drawn),
-        _picture(f"{dataset}-epochs", drawn),
+        _picture(f"{results.stem}-isd", drawn),
+        _picture(f"{results.stem}-epochs", drawn),
     ]
 
 
 def _tuning(params: Params, study: Study, found: Mapping[str, Results]) -> str:
+    found = {name: results for name, results in found.items() if results.regime == CLEAN}
     searches = {dataset: results.search for dataset, results in found.items()}
     parts = ["The settings that were varied:", tables.tuned_table(params, study, searches)]
     for dataset, results in found.items():

@@ -176,7 +176,8 @@ def _same_captions(claim: Claim, reference: str, results: Results) -> None:
 
 def _studied(claim: Claim, results: Results) -> str:
     sweep = results.study.sweep
-    if results.dataset not in sweep.datasets or claim.corrupted not in sweep.kinds or not sweep.rates:
+    swept = results.dataset in sweep.datasets and results.regime == CLEAN
+    if not swept or claim.corrupted not in sweep.kinds or not sweep.rates:
         raise NotPlannedError("corrupted data")
     return results.study.condition(claim.corrupted, max(sweep.rates))
 

@@ -12,17 +12,23 @@ SEARCH = "search"
 
 @dataclass(frozen=True)
 class StudyLayout(Layout):
-    """The layout of runs on one dataset under one condition; `corrupted` is the encoder whose inputs it spoils."""
+    """The layout of runs on one dataset under one condition; `own` are the encoders whose features are its own.
+
+    A corruption has those of the encoder whose inputs it spoils, a regime those of both, below their cuts.
+    """
 
     condition: str = CLEAN
-    corrupted: str | None = None
+    own: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, root: Path, dataset: str, condition: str, params: Params) -> "StudyLayout":
         """The layout for a condition of study.yaml, or for `search`."""
-        corruption = None if condition == SEARCH else corruption_of(condition)
-        corrupted = None if corruption is None else getattr(params.encoders, corruption.modality)
-        return cls(root, dataset, condition, corrupted)
+        corruption = corruption_of(condition)
+        if corruption is not None:
+            own = frozenset({str(getattr(params.encoders, corruption.modality))})
+        else:
+            own = frozenset() if condition in (CLEAN, SEARCH) else frozenset(name for _, name in params.encoders)
+        return cls(root, dataset, condition, own)
 
     @property
     def results(self) -> Path:
@@ -35,8 +41,8 @@ class StudyLayout(Layout):
         return self.root / "results" / self.dataset / "study"
 
     def features(self, encoder: str) -> Path:
-        """The corrupted features of the one encoder, or the pipeline's own."""
-        if encoder != self.corrupted:
+        """The condition's own features of an encoder, or the pipeline's."""
+        if encoder not in self.own:
             return super().features(encoder)
         return self.root / "data/study" / self.dataset / self.condition / encoder
 

@@ -24,9 +24,9 @@ GAINS = {RSUM: "Rsum", I2I: "nDCG@10 image → image", T2T: "nDCG@10 text → te
 def dataset_pictures(results: Results) -> dict[str, str]:
     """By name, those pictures of one dataset whose numbers exist."""
     drawn = {"gains": _gains(results), "isd": _isd(results), "epochs": _epochs(results)}
-    if results.dataset in results.study.sweep.datasets:
+    if results.regime == CLEAN and results.dataset in results.study.sweep.datasets:
         drawn |= {modality: _sweep(modality, results) for modality in results.study.sweep.kinds}
-    return {f"{results.dataset}-{name}": svg for name, svg in drawn.items() if svg is not None}
+    return {f"{results.stem}-{name}": svg for name, svg in drawn.items() if svg is not None}
 
 
 def _gains(results: Results) -> str | None:
@@ -34,7 +34,7 @@ def _gains(results: Results) -> str | None:
     baseline = results.params.report.baseline
     names = [
         name
-        for name in results.study.comparable_with(baseline, results.dataset)
+        for name in results.study.comparable_with(baseline, results.dataset, results.regime)
         if results.seeds((name, CLEAN), (baseline, CLEAN)) and results.captions(name) == results.captions(baseline)
     ]
     if not names:
@@ -48,7 +48,7 @@ def _gains(results: Results) -> str | None:
             found = difference(system, against, metric, results.params.evaluate)
             rows[name] = {"": (found.difference, found.low, found.high)}
         plots.append(_around_zero(figures.forest(rows, f"{label}, less {baseline}'s", style)))
-    return picture(plots, f"{results.dataset}-gains", height=1 + 0.25 * len(names), share_y=True)
+    return picture(plots, f"{results.stem}-gains", height=1 + 0.25 * len(names), share_y=True)
 
 
 def _around_zero(plot: Plot) -> Plot:
@@ -88,7 +88,7 @@ def _sweep(modality: Modality, results: Results) -> str | None:
     plots = [
         _against_rate(points[metric], rate, label, style) for metric, label in labels.items() if points[metric]
     ]
-    return picture(plots, f"{results.dataset}-{modality}")
+    return picture(plots, f"{results.stem}-{modality}")
 
 
 def _against_rate(points: Points, x_label: str, y_label: str, style: figures.Style) -> Plot:
@@ -119,7 +119,7 @@ def _isd(results: Results) -> str | None:
             shown = {name: pairs for name, pairs in points.items() if pairs}
             label = f"ISD, {metric.removeprefix('isd/')} (logarithmic)"
             plots.append(figures.scatter(shown, label, "Rsum", style))
-    return picture([_distances(plot, last=plot is plots[-1]) for plot in plots], f"{results.dataset}-isd")
+    return picture([_distances(plot, last=plot is plots[-1]) for plot in plots], f"{results.stem}-isd")
 
 
 def _distances(plot: Plot, *, last: bool) -> Plot:
@@ -144,7 +144,7 @@ def _epochs(results: Results) -> str | None:
         lines = [checkpoint_points(ISD[0], name, seed, results) for seed in _seeds(name, results)]
         if any(x for x, _ in lines):
             plots.append(_paths(lines, f"ISD, singular, of {name} on validation", style[name]))
-    return picture(plots, f"{results.dataset}-epochs")
+    return picture(plots, f"{results.stem}-epochs")
 
 
 def _pair(metric: str, name: str, seed: int, results: Results) -> tuple[float, float] | None:

@@ -16,7 +16,7 @@ from relalign.errors import RelalignError
 from relalign.settings import Params
 from relalign.settings.section import Section
 from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.settings import Changes, Study, changed
+from relalign.study.settings import Changes, Study, changed, corruption_of, params_of
 from relalign.system.artifacts import canonical_json
 
 # Keys that came after searches had been made, with the section where another has the same: at their defaults they
@@ -41,6 +41,12 @@ WHERE_IT_RUNS = {
     "processes",
     "checkpoint_seconds",
 }  # training's settings that no trial depends on
+RESAMPLING = {
+    "bootstrap_samples",
+    "confidence",
+    "permutations",
+    "resampling_seed",
+}  # no result of a run depends on it
 
 
 class Trial(Section):
@@ -97,20 +103,39 @@ def fingerprint(params: Params, study: Study, dataset: str) -> str:
         changed(params, study, method, tuning.start, where=method)
         for method, tuning in study.search.methods.items()
     ]
-    data = _known_then(params.datasets[dataset], exclude={"rotate_validation"})  # no study does
+    data = known_then(params.datasets[dataset], exclude={"rotate_validation"})  # no study does
     sections = [
         study.search,
         params.validate_,
         *(params.encoder[name] for name in (params.encoders.image, params.encoders.text)),
         *(part for one in made_with for part in (one.method, one.backbone)),
     ]
-    content = [_known_then(section) for section in sections]
+    content = [known_then(section) for section in sections]
     content.insert(1, data)
-    content += [_known_then(one.training, exclude=WHERE_IT_RUNS, exclude_none=True) for one in made_with]
+    content += [known_then(one.training, exclude=WHERE_IT_RUNS, exclude_none=True) for one in made_with]
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def _known_then(section: Section, **asked: Any) -> dict[str, Any]:
+def run_fingerprint(
+    params: Params, study: Study, dataset: str, where: tuple[str, str], search: SearchRecord | None
+) -> str:
+    """A hash of all settings on which the runs of a variant under a condition depend; not of the code."""
+    tuned = search.chosen(study.variants[where[0]].of) if search else {}
+    one = params_of(params, study, dataset, where, tuned)
+    corruption = corruption_of(where[1])
+    content = [
+        known_then(one.datasets[dataset]),
+        *(known_then(section) for section in (one.validate_, one.backbone, one.method[where[0]])),
+        *(known_then(one.encoder[name]) for _, name in one.encoders),
+        known_then(one.training, exclude=WHERE_IT_RUNS, exclude_none=True),
+        known_then(one.evaluate, exclude=RESAMPLING),
+        None if corruption is None else known_then(corruption),
+    ]
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def known_then(section: Section, **asked: Any) -> dict[str, Any]:
+    """A section's content without the keys that came later and are at their defaults."""
     content = section.model_dump(mode="json", **asked)
     given, name = section.model_dump(exclude_defaults=True), type(section).__name__.lower()
     return {
@@ -118,6 +143,12 @@ def _known_then(section: Section, **asked: Any) -> dict[str, Any]:
         for key, value in content.items()
         if key in given or ADDED_LATER.isdisjoint((key, f"{name}.{key}"))
     }
+
+
+def search_gone_by(params: Params, study: Study, root: Path, dataset: str) -> SearchRecord | None:
+    """The record that the runs of a dataset go by; None if it has not been made."""
+    path = current_search(params, study, root, dataset)
+    return read_search(path) if path.is_file() else None
 
 
 def best(scores: list[float]) -> int:

@@ -11,8 +11,8 @@ from relalign.comparison.paired import System, summarise
 from relalign.metrics.resampling import draw_weights
 from relalign.settings import Params
 from relalign.settings.evaluate import Evaluate
-from relalign.study.kept import Where, read_kept
-from relalign.study.record import SearchRecord, current_search, read_search
+from relalign.study.kept import Where, read_kept, wanted_runs
+from relalign.study.record import SearchRecord, search_gone_by
 from relalign.study.settings import CLEAN, Study, changed
 
 MEAN_NDCG = "ndcg@10"  # of both modalities
@@ -31,15 +31,32 @@ class NotComparableError(NotRunError):
 
 
 class Results:
-    """The runs of one dataset, under all conditions; all were measured on the same queries."""
+    """The runs of one dataset, under all conditions; all were measured on the same queries.
 
-    def __init__(self, params: Params, study: Study, root: Path, dataset: str) -> None:
-        self.params, self.study, self.root, self.dataset = params, study, root, dataset
-        planned = self.study.planned(dataset)
-        kept = read_kept(root, dataset)
-        self._runs = {key: run for key, run in kept.items() if key[1] in planned.get(key[0], ())}
+    In a regime of study.yaml its runs take the place of those on clean data, and there are no others.
+    """
+
+    def __init__(self, params: Params, study: Study, root: Path, dataset: str, *, regime: str = CLEAN) -> None:
+        self.params, self.study, self.root, self.dataset, self.regime = params, study, root, dataset, regime
+        wanted, kept = wanted_runs(params, study, root, dataset), read_kept(root, dataset)
+        runs = {key: run for key, run in kept.items() if wanted.get(key) == run.settings}
+        planned = study.planned(dataset)
+        if regime != CLEAN:
+            planned = {(name, CLEAN): seeds for (name, at), seeds in planned.items() if at == regime}
+            runs = {((name, CLEAN), seed): run for ((name, at), seed), run in runs.items() if at == regime}
+        self._planned, self._runs = planned, runs
         self._captions: dict[str, int] = {}
         self._systems: dict[tuple[Where, tuple[int, ...]], System] = {}
+
+    @property
+    def name(self) -> str:
+        """The dataset, and the regime if it is not the rest of the study's."""
+        return self.dataset if self.regime == CLEAN else f"{self.dataset}, {self.regime}"
+
+    @property
+    def stem(self) -> str:
+        """What the names of its pictures begin with."""
+        return self.dataset if self.regime == CLEAN else f"{self.dataset}-{self.regime}"
 
     @cached_property
     def images(self) -> NDArray[np.int64]:
@@ -64,7 +81,7 @@ class Results:
     def check_planned(self, *wheres: Where) -> None:
         """Raise `NotPlannedError` for what study.yaml does not ask for."""
         for where in wheres:
-            if where not in self.study.planned(self.dataset):
+            if where not in self._planned:
                 raise NotPlannedError(where[0])
 
     def systems(self, *wheres: Where) -> list[System]:
@@ -104,16 +121,16 @@ class Results:
     @cached_property
     def search(self) -> SearchRecord | None:
         """The search that the runs go by; None if it has not been run."""
-        path = current_search(self.params, self.study, self.root, self.dataset)
-        return read_search(path) if path.is_file() else None
+        return search_gone_by(self.params, self.study, self.root, self.dataset)
 
     def captions(self, variant: str) -> int:
         """How many captions of an image a step of this variant contrasts it with."""
         if variant in self._captions:
             return self._captions[variant]
-        chosen = self.study.variants[variant]
-        tuned = self.search.chosen(chosen.of) if self.search else {}
-        made_with = changed(self.params, self.study, chosen.of, {**tuned, **chosen.change}, where=variant)
+        of = self.study.variants[variant].of
+        tuned = self.search.chosen(of) if self.search else {}
+        change = self.study.change_of(variant, self.regime, tuned)
+        made_with = changed(self.params, self.study, of, change, where=variant)
         found = max(made_with.training.captions_per_step, getattr(made_with.method, "captions", 1))
         self._captions[variant] = found
         return found

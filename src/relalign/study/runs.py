@@ -1,4 +1,4 @@
-"""What the study's rules call, beside its search: corrupted features, and one run of a variant."""
+"""What the study's rules call, beside its search: a condition's own features, and one run of a variant."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from relalign.features.extraction import extract_features
 from relalign.settings import Params
 from relalign.study.layout import StudyLayout
 from relalign.study.record import read_search
-from relalign.study.settings import CLEAN, Study, changed, corruption_of, only
+from relalign.study.settings import Study, corruption_of, params_of, with_cuts
 from relalign.training.runs import export, train
 
 
-def make_corrupted_features(params: Params, study: Study, root: Path, *, dataset: str, condition: str) -> None:
-    """Publish the features of the one modality that a condition corrupts."""
-    layout = StudyLayout.of(root, dataset, condition, params)
-    encoder = str(layout.corrupted)
+def make_features(params: Params, study: Study, root: Path, *, dataset: str, condition: str, encoder: str) -> None:
+    """Publish an encoder's features under a condition: of corrupted inputs, or below a regime's cut."""
+    layout, regime = StudyLayout.of(root, dataset, condition, params), study.regimes.get(condition)
+    encoders = with_cuts(params, image=regime.image, text=regime.text) if regime else params.encoder
     extract_features(
-        params.encoder[encoder],
+        encoders[encoder],
         layout.encoder(encoder),
         layout.pairs,
         layout.features(encoder),
@@ -40,10 +40,7 @@ def run_variant(
 ) -> None:
     """Train, export and evaluate one variant: its method as tuned (in the record `search`), and its changes."""
     layout, chosen = StudyLayout.of(root, dataset, condition, params), study.variants[variant]
-    change = {**read_search(root / search).chosen(chosen.of), **chosen.change}
-    if condition != CLEAN:
-        change |= study.sweep.change
-    one = only(params, dataset, variant, changed(params, study, chosen.of, change, where=f"variants.{variant}"))
+    one = params_of(params, study, dataset, (variant, condition), read_search(root / search).chosen(chosen.of))
     train(one, layout, method=variant, seed=seed)
     export(one, layout, method=variant, seed=seed)
     evaluate(one, layout, method=variant, seed=seed)

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from relalign.errors import RelalignError
 from relalign.settings import Params
 from relalign.settings.backbone import Backbone
 from relalign.settings.corruption import Corruption
+from relalign.settings.encoder import Encoder
 from relalign.settings.evaluate import Evaluate
 from relalign.settings.methods import Method, taught_by
 from relalign.settings.reading import UNREADABLE, explain
@@ -25,6 +26,16 @@ S = TypeVar("S", bound=Section)
 T = TypeVar("T")
 CLEAN = "clean"
 Modality = Literal["image", "text"]
+
+
+def _own_folder(name: str) -> str:
+    """A regime's name; `ValueError` if its folder would hold others' results (corruptions' have a `-`)."""
+    if name in (CLEAN, "search", "premise"):
+        raise ValueError(f"'{name}' is taken; name the regime otherwise")
+    return name
+
+
+RegimeName = Annotated[str, Field(pattern=r"^[a-z]+$"), AfterValidator(_own_folder)]
 # The pages of docs/findings.
 PAGES = ("variants", "premise", "covlr", "rebalanced", "iais", "consensus", "how", "tuning")
 ALIGNED = ("iais", "iais-off")
@@ -107,6 +118,21 @@ class Sweep(Section):
     change: Changes = {}
 
 
+class Regime(Section):
+    """Another way to train than that of the rest of the study, under which claims are judged again.
+
+    `image` and `text` are the layers from which on the encoders train (None: frozen); `change` is made to every
+    variant, whose own change counts more, and takes the place of what tuning found.
+    """
+
+    datasets: tuple[Name, ...] = Field(strict=False)
+    image: str | None = None
+    text: str | None = None
+    variants: tuple[Name, ...] = Field(strict=False)
+    seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)]
+    change: Changes = {}
+
+
 class LeastSeeds(Section):
     """With fewer seeds there is no verdict: of the headline's claims, and of all others."""
 
@@ -131,13 +157,16 @@ class Study(Section):
     search: Search
     variants: dict[Name, Variant]
     sweep: Sweep
+    regimes: dict[RegimeName, Regime] = {}
     margin: dict[str, float]
     least_seeds: LeastSeeds
     permutations: Count = 100_000
     premise: Premise | None = None
 
-    def runs_on(self, dataset: str) -> dict[str, tuple[int, ...]]:
-        """The variants of a dataset, each with the seeds that it is run with on clean data."""
+    def runs_on(self, dataset: str, regime: str = CLEAN) -> dict[str, tuple[int, ...]]:
+        """The variants of a dataset, each with the seeds that it is run with on clean data (or in a regime)."""
+        if regime != CLEAN:
+            return dict.fromkeys(self.regimes[regime].variants, self.regimes[regime].seeds)
         return {
             name: variant.seeds or self.seeds
             for name, variant in self.variants.items()
@@ -146,16 +175,31 @@ class Study(Section):
 
     def planned(self, dataset: str) -> dict[tuple[str, str], tuple[int, ...]]:
         """Every variant and condition of a dataset with the seeds that it is run with."""
-        clean = {(name, CLEAN): seeds for name, seeds in self.runs_on(dataset).items()}
+        clean = {
+            (name, regime): seeds
+            for regime in self.regimes_of(dataset)
+            for name, seeds in self.runs_on(dataset, regime).items()
+        }
         return clean | {
             (name, condition): self.sweep.seeds
             for condition in self.conditions(dataset)
             for name in self.sweep.variants
         }
 
-    def comparable_with(self, baseline: str, dataset: str) -> list[str]:
+    def regimes_of(self, dataset: str) -> list[str]:
+        """`clean`, and the names of the regimes that a dataset is studied in."""
+        return [CLEAN, *(name for name, regime in self.regimes.items() if dataset in regime.datasets)]
+
+    def change_of(self, variant: str, condition: str, tuned: Changes) -> Changes:
+        """What a run changes of its method: as tuned, then the regime or the corruption, and the variant's own."""
+        own, regime = self.variants[variant].change, self.regimes.get(condition)
+        if regime is not None:
+            return {**tuned, **regime.change, **own}
+        return {**tuned, **own, **({} if condition == CLEAN else self.sweep.change)}
+
+    def comparable_with(self, baseline: str, dataset: str, regime: str = CLEAN) -> list[str]:
         """The other variants of a dataset with the baseline's seeds and their method's own model and training."""
-        runs = self.runs_on(dataset)
+        runs = self.runs_on(dataset, regime)
         return [
             name
             for name, seeds in runs.items()
@@ -175,15 +219,18 @@ class Study(Section):
 
 def picture_names(study: Study, dataset: str, baseline: str) -> list[str]:
     """What the pictures of one dataset are called, once everything has been run."""
-    gains = ["gains"] if study.comparable_with(baseline, dataset) else []
-    epochs = ["epochs"] if set(ALIGNED) & set(study.variants) else []
-    sides = study.sweep.kinds if dataset in study.sweep.datasets else []
-    return [f"{dataset}-{name}" for name in (*gains, "isd", *epochs, *sides)]
+    names = [f"{dataset}-{modality}" for modality in study.sweep.kinds if dataset in study.sweep.datasets]
+    for regime in study.regimes_of(dataset):
+        stem = dataset if regime == CLEAN else f"{dataset}-{regime}"
+        gains = ["gains"] if study.comparable_with(baseline, dataset, regime) else []
+        epochs = ["epochs"] if set(ALIGNED) & set(study.runs_on(dataset, regime)) else []
+        names += [f"{stem}-{name}" for name in (*gains, "isd", *epochs)]
+    return names
 
 
 def corruption_of(condition: str) -> Corruption | None:
-    """The corruption that a condition names; None for clean data."""
-    if condition == CLEAN:
+    """The corruption that a condition names; None for clean data, with any regime of training."""
+    if "-" not in condition:
         return None
     modality, kind, percent = condition.split("-")
     return Corruption.model_validate({"modality": modality, "kind": kind, "rate": int(percent) / 100})
@@ -224,6 +271,15 @@ def load_study(path: Path, params: Params) -> Study:
         if name not in study.variants:
             raise RelalignError(f"{path}: sweep.variants: '{name}' is not one of 'variants'.")
         changed(params, study, study.variants[name].of, study.sweep.change, where=f"{path}: sweep.change")
+    for name, regime in study.regimes.items():
+        for within in regime.variants:
+            if within not in study.variants:
+                raise RelalignError(f"{path}: regimes.{name}.variants: '{within}' is not one of 'variants'.")
+            of, change = study.variants[within].of, study.change_of(within, name, {})
+            changed(params, study, of, change, where=f"{path}: regimes.{name}.change")
+        for dataset in regime.datasets:
+            if dataset not in study.datasets:
+                raise RelalignError(f"{path}: regimes.{name}.datasets: '{dataset}' is not one of 'datasets'.")
     if study.premise is not None:
         for dataset in study.premise.datasets:
             if dataset not in params.datasets:
@@ -263,8 +319,19 @@ def changed(params: Params, study: Study, method: str, change: Changes, *, where
     )
 
 
-def only(params: Params, dataset: str, name: str, made_with: Changed) -> Params:
-    """The parameters of one run of the study, whose results lie under `name`; all seeds validate on one split."""
+def only(
+    params: Params,
+    dataset: str,
+    name: str,
+    made_with: Changed,
+    *,
+    image: str | None = None,
+    text: str | None = None,
+) -> Params:
+    """The parameters of one run of the study, whose results lie under `name`; all seeds validate on one split.
+
+    `image` and `text` are the layers from which on the encoders train.
+    """
     data = params.datasets[dataset].model_copy(update={"rotate_validation": False})
     update = {
         "datasets": {**params.datasets, dataset: data},
@@ -273,9 +340,28 @@ def only(params: Params, dataset: str, name: str, made_with: Changed) -> Params:
         "backbone": made_with.backbone,
         "training": made_with.training,
         "evaluate": made_with.evaluate,
+        "encoder": with_cuts(params, image=image, text=text),
         "tracking": params.tracking.model_copy(update={"experiment": f"{params.tracking.experiment}-study"}),
     }
     return params.model_copy(update=update)
+
+
+def params_of(params: Params, study: Study, dataset: str, where: tuple[str, str], tuned: Changes) -> Params:
+    """The parameters of the runs of one variant under one condition; `tuned` is what tuning changes."""
+    (variant, condition), regime = where, study.regimes.get(where[1])
+    change, of = study.change_of(variant, condition, tuned), study.variants[variant].of
+    made_with = changed(params, study, of, change, where=f"variants.{variant}")
+    cuts = {"image": regime.image, "text": regime.text} if regime else {}
+    return only(params, dataset, variant, made_with, **cuts)
+
+
+def with_cuts(params: Params, *, image: str | None, text: str | None) -> dict[str, Encoder]:
+    """All encoders; those of params.yaml's pair train from these layers on."""
+    cuts = {params.encoders.image: image, params.encoders.text: text}
+    return {
+        name: encoder.model_copy(update={"train_from": cuts[name]}) if cuts.get(name) else encoder
+        for name, encoder in params.encoder.items()
+    }
 
 
 def _section_of(key: str) -> str:

@@ -53,7 +53,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def headline_table(rows: Sequence[Row], findings: Mapping[str, Sequence[Finding]], why: Mapping[str, str]) -> str:
-    """A row of the headline, a column a dataset; `why` has a sentence by the number of the row."""
+    """A row of the headline, a column a dataset or regime on it; `why` has a sentence by the number of the row."""
     lines = []
     for place, row in enumerate(rows):
         number_of = str(place + 1)
@@ -125,7 +125,7 @@ def main_tables(results: Results) -> list[str]:
     A row has the mean over seeds, the standard deviation over seeds, and the interval.
     """
     rows: dict[int, list[list[str]]] = {}
-    for name in results.study.runs_on(results.dataset):
+    for name in results.study.runs_on(results.dataset, results.regime):
         seeds = results.seeds((name, CLEAN))
         system = results.systems((name, CLEAN))[0] if seeds else None
         cells = [_own(system, metric, results) if system else "not run" for metric in MAIN]
