@@ -1,12 +1,21 @@
 """`make premise`: how much of the encoders trains is what differs, and the page says what the runs say."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from relalign.errors import RelalignError
 from relalign.settings import Params
-from relalign.study.premise import PAGE, PremiseLayout, make_features, run_cut, write_premise
+from relalign.study.premise import (
+    PAGE,
+    PremiseLayout,
+    kept_cuts,
+    make_features,
+    run_cut,
+    wanted_cuts,
+    write_premise,
+)
 from relalign.study.settings import Study, load_study
 from relalign.training.history import read_history
 from tests.study.results_on_disk import small_study
@@ -34,6 +43,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Params, Study, Pa
     for cut in ("frozen", "upper"):
         make_features(params, study, root, dataset="openmoji", cut=cut)
         run_cut(params, study, root, dataset="openmoji", cut=cut, seed=0)
+    log = root / "logs/openmoji/study/premise/upper-contrastive-seed0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("took 6.00 s, 5.00 s of CPU, at most 700 MB")
     write_premise(params, study, root)
     return params, study, root
 
@@ -66,17 +78,43 @@ def test_the_page_has_the_change_from_start_to_end_and_names_what_was_not_run(
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     history = rows(root, "upper")
     shared = history[-1]["val/i2i/ndcg@10"] - history[0]["val/i2i/ndcg@10"]
-    assert cells[1:3] == ["1", f"{history[-1]['val/rsum']:.1f}"]
-    assert cells[4] == f"{shared:+.2f}"
+    assert cells[1:5] == ["1", "2.5", "700", f"{history[-1]['val/rsum']:.1f}"]
+    assert cells[6] == f"{shared:+.2f}"
     svg = (root / "docs/study/premise-openmoji.svg").read_text()
     assert (svg.startswith("<svg"), "upper" in svg, "later" in svg) == (True, True, False)
+
+
+def test_runs_are_kept_and_count_while_they_are_what_is_asked_for(
+    project: tuple[Params, Study, Path], tmp_path: Path
+) -> None:
+    params, study, root = project
+    shutil.copytree(root / "docs", tmp_path / "docs")
+    write_premise(params, study, tmp_path)
+    assert (tmp_path / PAGE).read_text() == (root / PAGE).read_text()
+    wanted, kept = wanted_cuts(params, study, "openmoji"), kept_cuts(tmp_path, "openmoji")
+    assert {key for key in wanted if kept.get(key) == wanted[key]} == {("frozen", 0), ("upper", 0)}
+    faster = PREMISE | {"cuts": PREMISE["cuts"] | {"upper": {**CUTS, "change": {"training.learning_rate": 0.02}}}}  # type: ignore[operator]
+    write_premise(params, small_study(premise=faster), tmp_path)
+    assert set(kept_cuts(tmp_path, "openmoji")) == {("frozen", 0)}
+    assert "Not run: later with seed 4; upper with seed 0." in (tmp_path / PAGE).read_text()
+
+
+def test_a_training_that_went_on_from_a_checkpoint_says_nothing_of_its_cost(
+    project: tuple[Params, Study, Path], tmp_path: Path
+) -> None:
+    params, study, root = project
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    log = tmp_path / "logs/openmoji/study/premise/upper-contrastive-seed0.log"
+    log.write_text("resuming after epoch 1 from x\n" + log.read_text())
+    write_premise(params, study, tmp_path)
+    assert "| upper | 1 | – | – |" in (tmp_path / PAGE).read_text()
 
 
 def test_a_wrong_key_or_dataset_of_the_premise_is_named(tmp_path: Path) -> None:
     text = (REPOSITORY / "study.yaml").read_text()
     params = trained_params()
     for wrong, right, message in (
-        ("training.epochs: 10", "training.epoch: 10", "premise.cuts.frozen"),
+        ("  change:\n    training.epochs: 10", "  change:\n    training.epoch: 10", "premise.cuts.frozen"),
         ("frozen: {}", "frozen: {picture: input}", "premise.cuts.frozen.picture"),
         (
             "  datasets: [openmoji, flickr8k]\n  seeds: [0, 1, 2]\n  change",

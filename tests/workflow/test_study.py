@@ -23,6 +23,15 @@ STUDY = {
         "variants": ["contrastive"],
         "seeds": [0],
     },
+    "regimes": {
+        "trained": {
+            "datasets": ["tiny"],
+            "text": "layer.1",
+            "variants": ["contrastive"],
+            "seeds": [0],
+            "change": {"training.epochs": 1},
+        },
+    },
     "margin": {"rsum": 3.0},
     "least_seeds": {"headline": 2, "others": 2},
     "permutations": 99,
@@ -35,13 +44,24 @@ def test_the_study_goes_from_search_to_findings_and_the_pipeline_stays_as_it_was
     findings = (project.root / "docs/findings.md").read_text()
     assert "not planned (no covlr)" in findings
     results = project.root / "results/tiny/study"
-    for condition in ("clean", "text-drop-50"):
+    for condition in ("clean", "text-drop-50", "trained"):
         assert (results / condition / "contrastive/seed0/metrics.json").is_file()
     assert (project.root / "data/study/tiny/text-drop-50/tiny-bert/manifest.json").is_file()
     assert (results / "search/contrastive-trial2/seed0/validation.json").is_file()
     project.snakemake("search")
     assert (project.root / "docs/search/tiny.json").read_text() == (results / "search.json").read_text()
     assert "Nothing to be done" in project.snakemake("study")
+    # What is kept counts without its results; what has been asked for since is made.
+    pages, kept = project.contents("docs/findings"), project.contents("docs/study")
+    project.run("rm", "-rf", "results/tiny/study")
+    assert executed_by_snakemake(project.snakemake("study")) >= {"docs/findings.md"}
+    assert not list((project.root / "results/tiny").glob("study/*/*/seed0/metrics.json"))
+    assert (project.contents("docs/findings"), project.contents("docs/study")) == (pages, kept)
+    more = STUDY | {"seeds": [0, 1]}
+    (project.root / "study.yaml").write_text(yaml.safe_dump(more))
+    project.snakemake("study")
+    (made,) = (project.root / "results/tiny").glob("study/*/*/seed*/metrics.json")
+    assert made.parent == results / "clean/contrastive/seed1"
     # The report shows the study's pictures: it alone is made anew.
     pages = {f"results/tiny/{name}" for name in ("report.html", "comparison.svg", "examples.svg")}
     assert executed_by_snakemake(project.snakemake()) <= pages

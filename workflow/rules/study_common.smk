@@ -1,6 +1,7 @@
 # The study (study.yaml): tuning on validation, the methods and their ablations, the corruption sweep, the findings.
 # Whoever has taken a method or dataset of it out of params.yaml can still run the pipeline, only not the study.
 from relalign.study.kept import kept_settings, wanted_runs
+from relalign.study.premise import kept_cuts, wanted_cuts
 from relalign.study.record import current_search
 from relalign.study.settings import CLEAN, PAGES, corruption_of, load_study, picture_names
 
@@ -80,23 +81,26 @@ def regime_of(wildcards, include):
 
 
 def study_metrics(wildcards):
-    """One metrics.json for each run that the findings read and that the repository does not keep yet."""
+    """One metrics.json for each run that the findings read, but for what is kept and has no results here."""
     run = "results/{dataset}/study/{condition}/{variant}/seed{seed}/metrics.json"
     return [
-        run.format(dataset=dataset, condition=condition, variant=variant, seed=seed)
+        metrics
         for dataset in study.datasets
         for kept in [kept_settings(Path(), dataset)]
         for ((variant, condition), seed), made_with in wanted_runs(params_checked, study, Path(), dataset).items()
-        if kept.get(((variant, condition), seed)) != made_with
+        for metrics in [run.format(dataset=dataset, condition=condition, variant=variant, seed=seed)]
+        if kept.get(((variant, condition), seed)) != made_with or Path(metrics).exists()
     ]
 
 
-def premise_models():
-    """The models of the section `premise`: every cut with every seed."""
-    model = "results/{dataset}/study/premise/{cut}/{method}/seed{seed}/model"
+def premise_models(wildcards):
+    """The models of the section `premise`, but for what is kept and has no results here."""
+    path = "results/{dataset}/study/premise/{cut}/{method}/seed{seed}/model"
     return [
-        model.format(dataset=dataset, cut=cut, method=study.premise.method, seed=seed)
+        model
         for dataset in (study.premise.datasets if study.premise else ())
-        for cut, seeds in study.premise.runs_on(dataset).items()
-        for seed in seeds
+        for kept in [kept_cuts(Path(), dataset)]
+        for (cut, seed), made_with in wanted_cuts(params_checked, study, dataset).items()
+        for model in [path.format(dataset=dataset, cut=cut, method=study.premise.method, seed=seed)]
+        if kept.get((cut, seed)) != made_with or Path(model).exists()
     ]

@@ -137,10 +137,10 @@ rule study_findings:
                 "verdicts",
             ),
         ),
+    # docs/study/*-runs.* are not named: Snakemake would remove what is kept there before the job could read it.
     output:
         "docs/findings.md",
         expand("docs/findings/{page}.md", page=PAGES),
-        expand("docs/study/{dataset}-runs.{kind}", dataset=study.datasets, kind=("parquet", "json")),
         [
             f"docs/study/{name}.svg"
             for dataset in study.datasets
@@ -206,7 +206,7 @@ rule study_premise_run:
 
 rule premise:
     input:
-        premise_models(),
+        premise_models,
     log:
         "logs/premise.log",
     shell:

@@ -5,10 +5,12 @@ text -> text retrieval is measured by the encoders' own vectors and in the share
 (`relalign.training.relations`). The test split is not read.
 """
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +20,10 @@ from relalign.report import figures
 from relalign.settings import Params
 from relalign.study.pictures import Plot, picture
 from relalign.study.premise_settings import Premise
+from relalign.study.record import training_fingerprint
 from relalign.study.settings import Study, changed, only
-from relalign.system.artifacts import write_atomic
+from relalign.system.artifacts import pretty_json, write_atomic
+from relalign.system.cost import cost_in
 from relalign.training.history import read_history
 from relalign.training.runs import train
 
@@ -72,10 +76,18 @@ def run_cut(params: Params, study: Study, root: Path, *, dataset: str, cut: str,
 
 
 def write_premise(params: Params, study: Study, root: Path) -> None:
-    """Write docs/premise.md and its pictures from the runs that there are; those that lack are named there."""
+    """Write docs/premise.md and its pictures, where the runs that lack are named.
+
+    What the runs have left is kept (docs/study/premise-<dataset>.json) beside what is kept and still asked for.
+    """
     premise, lines = _premise(study), [_INTRODUCTION.format(method=_premise(study).method)]
     for dataset in premise.datasets:
-        runs, lacking = _histories(premise, root, dataset)
+        kept = _keep(params, study, root, dataset)
+        runs: dict[str, list[Kept]] = {}
+        for (cut, _), run in kept.items():
+            runs.setdefault(cut, []).append(run)
+        wanted = wanted_cuts(params, study, dataset)
+        lacking = [f"{cut} with seed {seed}" for cut, seed in wanted if (cut, seed) not in kept]
         lines.append(f"## {dataset}\n")
         if runs:
             write_atomic(root / f"docs/study/premise-{dataset}.svg", _picture(runs, dataset))
@@ -85,7 +97,27 @@ def write_premise(params: Params, study: Study, root: Path) -> None:
     write_atomic(root / PAGE, "\n".join(lines))
 
 
+def wanted_cuts(params: Params, study: Study, dataset: str) -> dict[tuple[str, int], str]:
+    """Every cut and seed that study.yaml asks for, with a hash of what the run is to be made with."""
+    premise = _premise(study)
+    return {
+        (cut, seed): made_with
+        for cut, seeds in premise.runs_on(dataset).items()
+        for made_with in [training_fingerprint(_params(params, study, dataset, cut), premise.method)]
+        for seed in seeds
+    }
+
+
+def kept_cuts(root: Path, dataset: str) -> dict[tuple[str, int], str]:
+    """The hash of what each kept run was made with."""
+    return {key: run["settings"] for key, run in _read_kept(root, dataset).items()}
+
+
 History = list[dict[str, float]]
+Kept = dict[
+    str, Any
+]  # settings, a hash; history, a row a validation; cost, what the job's log says if it is there
+_COLUMNS = r"epoch|val/(?:rsum|(?:encoder/)?(?:i2i|t2t)/(?:ndcg|kept)@10)"
 _INTRODUCTION = """\
 # Does matching alone damage relations?
 
@@ -94,7 +126,9 @@ writes this page. All numbers are of the validation split; the test split is not
 shared space, dashed lines the encoders' own vectors. Each begins where training starts (the encoders
 pretrained, the shared space at CCA) and has a point a validation. What is relevant is judged in two ways:
 nDCG@10 by the wording of captions (ROUGE-L), and how many of the ten nearest in the pretrained encoder's space
-still are, which knows no captions.
+still are, which knows no captions. CPU seconds are those of the whole job, reading and validations among them, on
+the machine that ran it. Runs are kept (docs/study/premise-*.json): those that lack are made by the next
+`make premise`.
 """
 
 
@@ -117,21 +151,48 @@ def _params(params: Params, study: Study, dataset: str, name: str) -> Params:
     return one.model_copy(update={"encoder": {**params.encoder, **encoder}})
 
 
-def _histories(premise: Premise, root: Path, dataset: str) -> tuple[dict[str, list[History]], list[str]]:
-    """Of each cut the validated rows of every seed that has been run; and what has not."""
-    found: dict[str, list[History]] = {}
-    lacking = []
-    for cut, seeds in premise.runs_on(dataset).items():
-        for seed in seeds:
-            model = PremiseLayout(root, dataset, cut).run(premise.method, seed) / "model"
-            if model.exists():
-                found.setdefault(cut, []).append([row for row in read_history(model) if "val/rsum" in row])
-            else:
-                lacking.append(f"{cut} with seed {seed}")
-    return found, lacking
+def _kept_path(root: Path, dataset: str) -> Path:
+    return root / f"docs/study/premise-{dataset}.json"
 
 
-def _picture(runs: dict[str, list[History]], dataset: str) -> str:
+def _read_kept(root: Path, dataset: str) -> dict[tuple[str, int], Kept]:
+    path = _kept_path(root, dataset)
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {(cut, int(seed)): run for name, run in content.items() for cut, seed in [name.split("/")]}
+
+
+def _keep(params: Params, study: Study, root: Path, dataset: str) -> dict[tuple[str, int], Kept]:
+    """The runs that there are, in the order in which they are asked for: those in `results`, else those kept."""
+    before, method, found = _read_kept(root, dataset), _premise(study).method, {}
+    for (cut, seed), settings in wanted_cuts(params, study, dataset).items():
+        model = PremiseLayout(root, dataset, cut).run(method, seed) / "model"
+        if model.exists():
+            log = root / f"logs/{dataset}/study/premise/{cut}-{method}-seed{seed}.log"
+            history = [
+                {name: value for name, value in row.items() if re.fullmatch(_COLUMNS, name)}
+                for row in read_history(model)
+                if "val/rsum" in row
+            ]
+            found[cut, seed] = {"settings": settings, "history": history, "cost": _cost(log)}
+        elif before.get((cut, seed), {}).get("settings") == settings:
+            found[cut, seed] = before[cut, seed]
+    if found:
+        named = {f"{cut}/{seed}": run for (cut, seed), run in found.items()}
+        _kept_path(root, dataset).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(_kept_path(root, dataset), pretty_json(named))
+    return found
+
+
+def _cost(log: Path) -> dict[str, float] | None:
+    """CPU seconds and peak memory of a training; None if it went on from a checkpoint, as that is a part of it."""
+    text = log.read_text(encoding="utf-8") if log.is_file() else ""
+    cost = cost_in(text)
+    if cost is None or "resuming after epoch" in text:
+        return None
+    return {"cpu_seconds": cost[1], "peak_megabytes": cost[2]}
+
+
+def _picture(runs: dict[str, list[Kept]], dataset: str) -> str:
     style = figures.style_of(list(runs))
     plots = [
         _panel(
@@ -149,12 +210,12 @@ def _picture(runs: dict[str, list[History]], dataset: str) -> str:
     return svg
 
 
-def _panel(runs: dict[str, list[History]], metric: str, label: str, style: figures.Style, *, legend: bool) -> Plot:
+def _panel(runs: dict[str, list[Kept]], metric: str, label: str, style: figures.Style, *, legend: bool) -> Plot:
     def plot(axes: "Axes") -> None:
         for cut, seeds in runs.items():
             colour, marker = style[cut]
             for space, line in (("", "-"), ("encoder/", "--")):
-                mean = _mean(seeds, ["val/rsum", f"val/{space}{metric}"])
+                mean = _mean([run["history"] for run in seeds], ["val/rsum", f"val/{space}{metric}"])
                 axes.plot(*mean, line, color=colour, marker=marker, markersize=3, label=None if space else cut)
         axes.set(xlabel="Rsum on validation", title=label)
         axes.title.set_fontsize(8)
@@ -170,23 +231,28 @@ def _mean(seeds: Sequence[History], columns: Sequence[str]) -> list[list[float]]
     return [[float(np.mean([row[column] for row in rows])) for rows in epochs] for column in columns]
 
 
-def _table(runs: dict[str, list[History]]) -> str:
+def _table(runs: dict[str, list[Kept]]) -> str:
     """What training did, from the start to the last validation: means over seeds, and the standard deviation."""
     names = [f"{space}{side}/{measure}" for measure in MEASURES for side in SIDES for space in ("encoder/", "")]
     heads = [name.removeprefix("encoder/") + (", encoder" if "encoder/" in name else ", shared") for name in names]
     lines = [
         "Change from the start to the end of training, mean over seeds ± their standard deviation:\n",
-        f"| trained from | seeds | Rsum at the end | {' | '.join(heads)} |",
-        f"| --- {'| --- ' * (2 + len(heads))}|",
+        f"| trained from | seeds | CPU s an epoch | peak MB | Rsum at the end | {' | '.join(heads)} |",
+        f"| --- {'| --- ' * (4 + len(heads))}|",
     ]
-    for cut, seeds in runs.items():
+    for cut, each in runs.items():
+        seeds = [run["history"] for run in each]
         rsum = [rows[-1]["val/rsum"] for rows in seeds]
         cells = []
         for name in names:
             change = [rows[-1][f"val/{name}"] - rows[0][f"val/{name}"] for rows in seeds]
             spread = f" ± {np.std(change, ddof=1):.2f}" if len(change) > 1 else ""
             cells.append(f"{np.mean(change):+.2f}{spread}")
-        lines.append(f"| {cut} | {len(seeds)} | {np.mean(rsum):.1f} | {' | '.join(cells)} |")
+        costs = [run["cost"] for run in each if run["cost"] is not None]
+        epochs = seeds[0][-1]["epoch"]
+        spent = f"{np.mean([cost['cpu_seconds'] for cost in costs]) / epochs:.1f}" if costs else "–"
+        peak = f"{max(cost['peak_megabytes'] for cost in costs):.0f}" if costs else "–"
+        lines.append(f"| {cut} | {len(seeds)} | {spent} | {peak} | {np.mean(rsum):.1f} | {' | '.join(cells)} |")
     if any(len(seeds) == 1 for seeds in runs.values()):
         lines.append("\nA row of one seed is an indication: it says nothing about another training.")
     return "\n".join(lines) + "\n"

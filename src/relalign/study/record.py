@@ -121,15 +121,19 @@ def run_fingerprint(
 ) -> str:
     """A hash of all settings on which the runs of a variant under a condition depend; not of the code."""
     tuned = search.chosen(study.variants[where[0]].of) if search else {}
-    one = params_of(params, study, dataset, where, tuned)
-    corruption = corruption_of(where[1])
+    one, corruption = params_of(params, study, dataset, where, tuned), corruption_of(where[1])
+    spoilt = None if corruption is None else known_then(corruption)
+    return training_fingerprint(one, where[0], known_then(one.evaluate, exclude=RESAMPLING), spoilt)
+
+
+def training_fingerprint(one: Params, method: str, *beside: Any) -> str:
+    """A hash of all settings on which a training on the dataset of `one` depends, and of what counts beside."""
     content = [
-        known_then(one.datasets[dataset]),
-        *(known_then(section) for section in (one.validate_, one.backbone, one.method[where[0]])),
+        known_then(one.datasets[one.dataset]),
+        *(known_then(section) for section in (one.validate_, one.backbone, one.method[method])),
         *(known_then(one.encoder[name]) for _, name in one.encoders),
         known_then(one.training, exclude=WHERE_IT_RUNS, exclude_none=True),
-        known_then(one.evaluate, exclude=RESAMPLING),
-        None if corruption is None else known_then(corruption),
+        *beside,
     ]
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
