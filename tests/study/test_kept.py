@@ -194,6 +194,15 @@ def test_a_regime_has_runs_and_claims_of_its_own(project, tmp_path):
         ({"variants": ["nothing"]}, "regimes.trained.variants: 'nothing' is not one of 'variants'"),
         ({"datasets": ["nowhere"]}, "regimes.trained.datasets: 'nowhere' is not one of 'datasets'"),
         ({"change": {"training.epoch": 3}}, "regimes.trained.change"),
+        ({"search": {"covlr": {}}}, "regimes.trained.search: 'contrastive' has no entry"),
+        (
+            {"search": {"covlr": {}, "contrastive": {"axes": [[{"temperature": 0.1}]]}}},
+            "regimes.trained.search: every method needs as many trials",
+        ),
+        (
+            {"search": {"covlr": {"start": {"relations": 1}}, "contrastive": {}}},
+            "regimes.trained.search.covlr",
+        ),
     ],
 )
 def test_a_regime_that_does_not_fit_is_named(tmp_path, change, said):

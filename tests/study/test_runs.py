@@ -10,8 +10,16 @@ import pytest
 
 from relalign.errors import RelalignError
 from relalign.retrieval.relevance_files import make_relevance, relevance_of_split
-from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.record import SearchRecord, current_search, kept_path, read_search
+from relalign.study.layout import SEARCH, StudyLayout, search_condition
+from relalign.study.record import (
+    SearchRecord,
+    current_search,
+    fingerprint,
+    kept_path,
+    read_search,
+    search_gone_by,
+    start_of,
+)
 from relalign.study.runs import run_variant
 from relalign.study.search import gather_search, keep_search, run_trial, score
 from relalign.study.settings import CLEAN
@@ -191,3 +199,38 @@ def test_relevance_of_a_split_is_that_of_the_relevance_stage(project) -> None:
     found = relevance_of_split(layout, "test")
     assert np.array_equal(found.matrix, np.load(layout.relevance / "relevance.npy"))
     assert np.array_equal(found.image_ids, np.load(layout.relevance / "image_ids.npy"))
+
+
+def test_a_regime_is_tuned_from_the_tuned_method_and_its_runs_go_by_that(project) -> None:
+    params, study, root = project
+    here = {"dataset": params.dataset}
+    regime = {"variants": ["contrastive"], "seeds": [5], "change": {"training.epochs": 1, "temperature": 0.07}}
+    regime |= {"datasets": [params.dataset], "search": {"contrastive": {"axes": [[{"temperature": 0.4}]]}}}
+    changed = small_study(**study.model_dump(exclude={"regimes"}), regimes={"trained": regime})
+    clean = _searched(params, changed, root, best=0)
+    layout = StudyLayout.of(root, params.dataset, search_condition("trained"), params)
+    for _, encoder in params.encoders:
+        shutil.copytree(root / "data/features" / params.dataset / encoder, layout.features(encoder))
+    for trial in (0, 1):
+        run_trial(params, changed, root, **here, method="contrastive", trial=trial, regime="trained")
+        _score(layout.trial("contrastive", trial, 0), 90.0 + trial)
+    gather_search(params, changed, root, **here, regime="trained")
+    start = {"matching_weight": 0.5, "training.epochs": 1, "temperature": 0.07}
+    assert [one.change for one in read_search(layout.search).methods["contrastive"]] == [
+        start,
+        start | {"temperature": 0.4},
+    ]
+    found = current_search(params, changed, root, params.dataset, "trained")
+    assert (found, current_search(params, changed, root, params.dataset)) == (layout.search, clean.search)
+    run_variant(params, changed, root, **here, condition="trained", variant="contrastive", seed=5, search=found)
+    run = StudyLayout.of(root, params.dataset, "trained", params).run("contrastive", 5)
+    settings = json.loads((run / "model/manifest.json").read_text())["parameters"]
+    assert settings["training"]["epochs"] == 1
+    assert _settings(run)["settings"]["temperature"] == 0.4
+    # Another tuning on clean data starts the regime's elsewhere: its record is out of date.
+    _score(clean.trial("contrastive", 1, 0), 99.0)
+    gather_search(params, changed, root, **here)
+    assert search_gone_by(params, changed, root, params.dataset).place("contrastive") == 1
+    start_now = start_of(params, changed, root, params.dataset, "trained")
+    now = fingerprint(params, changed, params.dataset, "trained", start_now)
+    assert read_search(layout.search).settings != now

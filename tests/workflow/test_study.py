@@ -1,5 +1,7 @@
 """The study runs by the real tools, and stays out of the pipeline's way."""
 
+import json
+
 import pytest
 import yaml
 
@@ -30,6 +32,7 @@ STUDY = {
             "variants": ["contrastive"],
             "seeds": [0],
             "change": {"training.epochs": 1},
+            "search": {"contrastive": {"axes": [[{"temperature": 0.2}]]}},
         },
     },
     "margin": {"rsum": 3.0},
@@ -48,7 +51,11 @@ def test_the_study_goes_from_search_to_findings_and_the_pipeline_stays_as_it_was
         assert (results / condition / "contrastive/seed0/metrics.json").is_file()
     assert (project.root / "data/study/tiny/text-drop-50/tiny-bert/manifest.json").is_file()
     assert (results / "search/contrastive-trial2/seed0/validation.json").is_file()
+    of_regime = json.loads((results / "search_trained.json").read_text())["methods"]["contrastive"]
+    assert [trial["change"]["training.epochs"] for trial in of_regime] == [1, 1]
+    assert "temperature" in of_regime[1]["change"]
     project.snakemake("search")
+    assert (project.root / "docs/search/tiny-trained.json").is_file()
     assert (project.root / "docs/search/tiny.json").read_text() == (results / "search.json").read_text()
     assert "Nothing to be done" in project.snakemake("study")
     # What is kept counts without its results; what has been asked for since is made.

@@ -1,5 +1,6 @@
 # The study (study.yaml): tuning on validation, the methods and their ablations, the corruption sweep, the findings.
 # Whoever has taken a method or dataset of it out of params.yaml can still run the pipeline, only not the study.
+from relalign.study.layout import search_condition
 from relalign.study.kept import kept_settings, wanted_runs
 from relalign.study.premise import kept_cuts, wanted_cuts
 from relalign.study.record import current_search
@@ -31,11 +32,17 @@ def own(method):
     return found["settings"], found["code"]
 
 
-def records_of(dataset, method, trials):
-    """What the search leaves of these trials of a method."""
+def regime_searched(wildcards):
+    """Whose search a trial is of: a regime's, or that on clean data."""
+    return next(name for name in [CLEAN, *study.regimes] if search_condition(name) == wildcards.search)
+
+
+def records_of(wildcards, method, trials):
+    """What a search leaves of these trials of a method."""
     return expand(
-        "results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/validation.json",
-        dataset=dataset,
+        "results/{dataset}/study/{search}/{method}-trial{trial}/seed{seed}/validation.json",
+        dataset=wildcards.dataset,
+        search=wildcards.search,
         method=method,
         trial=trials,
         seed=study.search.seed,
@@ -44,29 +51,47 @@ def records_of(dataset, method, trials):
 
 def earlier_trials(wildcards):
     """What a trial builds on: its method's trials before its axis."""
-    tuning = study.search.methods[wildcards.method]
-    return records_of(wildcards.dataset, wildcards.method, tuning.earlier(int(wildcards.trial)))
+    tuning = study.tunings(regime_searched(wildcards))[wildcards.method]
+    return records_of(wildcards, wildcards.method, tuning.earlier(int(wildcards.trial)))
+
+
+def trial_start(wildcards):
+    """The record that a regime's search starts from."""
+    clean = current_search(params_checked, study, Path(), wildcards.dataset)
+    return [] if regime_searched(wildcards) == CLEAN else [clean]
+
+
+def trial_features(wildcards):
+    """Both encoders' features, in a regime with the encoders that train above them."""
+    regime = regime_searched(wildcards)
+    return features(wildcards) if regime == CLEAN else below_cuts(wildcards, regime)
+
+
+def below_cuts(wildcards, regime):
+    """Both encoders' features below a regime's cuts, and the encoders."""
+    cut = f"data/study/{wildcards.dataset}/{regime}/{{encoder}}"
+    return expand(cut, encoder=config["encoders"].values()) + encoders(wildcards)
 
 
 def every_trial(wildcards):
     """All trials of a dataset's search."""
     return [
         record
-        for method, tuning in study.search.methods.items()
-        for record in records_of(wildcards.dataset, method, range(len(tuning.trials)))
+        for method, tuning in study.tunings(regime_searched(wildcards)).items()
+        for record in records_of(wildcards, method, range(len(tuning.trials)))
     ]
 
 
 def tuned(wildcards):
     """The record of the search: that of the results, else the kept one, if made with these settings; else a new one."""
-    return current_search(params_checked, study, Path(), wildcards.dataset)
+    regime = study.search_of(wildcards.condition)
+    return current_search(params_checked, study, Path(), wildcards.dataset, regime)
 
 
 def condition_features(wildcards):
     """Both encoders' features; a regime has its own, a corruption those of the modality that it corrupts."""
     if wildcards.condition in study.regimes:
-        cut = f"data/study/{wildcards.dataset}/{wildcards.condition}/{{encoder}}"
-        return expand(cut, encoder=config["encoders"].values()) + encoders(wildcards)
+        return below_cuts(wildcards, wildcards.condition)
     clean = {side: f"data/features/{wildcards.dataset}/{config['encoders'][side]}" for side in ("image", "text")}
     side = wildcards.condition.partition("-")[0]
     if side in clean:
@@ -74,9 +99,9 @@ def condition_features(wildcards):
     return list(clean.values())
 
 
-def regime_of(wildcards, include):
+def regime_of(condition, include):
     """Some settings of a regime, as a list of one; without a regime none."""
-    regime = study.regimes.get(wildcards.condition)
+    regime = study.regimes.get(condition)
     return [regime.model_dump(include=include)] if regime else []
 
 

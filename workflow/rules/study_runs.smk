@@ -5,6 +5,7 @@ wildcard_constraints:
     variant="|".join(map(re.escape, study.variants)),
     condition="|".join([CLEAN, r"(image|text)-[a-z]+-\d+", *study.regimes]),
     trial=r"\d+",
+    search="|".join(map(search_condition, [CLEAN, *study.regimes])),
     cut="|".join(map(re.escape, study.premise.cuts)) if study.premise else "none",
 
 
@@ -16,14 +17,15 @@ rule study:
 rule study_trial:
     input:
         sources("evaluate"),
-        features,
+        trial_features,
         earlier_trials,
+        trial_start,
         pairs="data/pairs/{dataset}",
     output:
-        model=directory("results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/model"),
-        measured="results/{dataset}/study/search/{method}-trial{trial}/seed{seed}/validation.json",
+        model=directory("results/{dataset}/study/{search}/{method}-trial{trial}/seed{seed}/model"),
+        measured="results/{dataset}/study/{search}/{method}-trial{trial}/seed{seed}/validation.json",
     log:
-        "logs/{dataset}/study/search/{method}-trial{trial}-seed{seed}.log",
+        "logs/{dataset}/study/{search}/{method}-trial{trial}-seed{seed}.log",
     threads: TOGETHER * params_checked.training.threads
     resources:
         mem_mb=growing(TOGETHER * 8000),
@@ -32,27 +34,35 @@ rule study_trial:
         settings=lambda wildcards: canonical(
             shared_settings(),
             own(wildcards.method),
-            study.search.methods[wildcards.method].trials[int(wildcards.trial)],
+            study.tunings(regime_searched(wildcards))[wildcards.method].trials[int(wildcards.trial)],
+            *regime_of(regime_searched(wildcards), include={"image", "text", "change"}),
         ),
+        regime=lambda wildcards: regime_searched(wildcards),
     shell:
-        "relalign study trial --dataset {wildcards.dataset:q} --method {wildcards.method:q}"
-        " --trial {wildcards.trial:q} > {log:q} 2>&1"
+        "relalign study trial --dataset {wildcards.dataset:q} --regime {params.regime:q}"
+        " --method {wildcards.method:q} --trial {wildcards.trial:q} > {log:q} 2>&1"
 
 
 rule study_gather:
     input:
         every_trial,
     output:
-        "results/{dataset}/study/search.json",
+        "results/{dataset}/study/{search}.json",
     log:
-        "logs/{dataset}/study/search.log",
+        "logs/{dataset}/study/{search}.log",
+    params:
+        regime=lambda wildcards: regime_searched(wildcards),
     shell:
-        "relalign study gather --dataset {wildcards.dataset:q} > {log:q} 2>&1"
+        "relalign study gather --dataset {wildcards.dataset:q} --regime {params.regime:q} > {log:q} 2>&1"
 
 
 rule search:
     input:
-        expand(rules.study_gather.output[0], dataset=study.datasets),
+        [
+            f"results/{dataset}/study/{search_condition(regime)}.json"
+            for dataset in study.datasets
+            for regime in study.searched(dataset)
+        ],
     log:
         "logs/search.log",
     shell:
@@ -75,7 +85,7 @@ rule study_features:
         runtime=growing(600),
     params:
         settings=lambda wildcards: canonical(
-            config["encoder"][wildcards.encoder], regime_of(wildcards, include={"image", "text"})
+            config["encoder"][wildcards.encoder], regime_of(wildcards.condition, include={"image", "text"})
         ),
     shell:
         "relalign study features --dataset {wildcards.dataset:q} --condition {wildcards.condition:q}"
@@ -106,7 +116,7 @@ rule study_run:
             own(study.variants[wildcards.variant].of),
             study.variants[wildcards.variant].model_dump(exclude={"seeds", "datasets"}),
             study.sweep.change if corruption_of(wildcards.condition) else {},
-            *regime_of(wildcards, include={"image", "text", "change"}),
+            *regime_of(wildcards.condition, include={"image", "text", "change"}),
             config.get("evaluate", {}),
             study.evaluate,
         ),

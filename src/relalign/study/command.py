@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 ACTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "trial": ("train one trial of the search and measure it on validation", ("dataset", "method", "trial")),
-    "gather": ("write the record of all trials", ("dataset",)),
+    "trial": (
+        "train one trial of the search and measure it on validation",
+        ("dataset", "regime", "method", "trial"),
+    ),
+    "gather": ("write the record of all trials", ("dataset", "regime")),
     "keep": ("keep the records of all searches in docs/search", ()),
     "features": ("make an encoder's features under a condition", ("dataset", "condition", "encoder")),
     "run": ("train and measure one variant", ("dataset", "condition", "variant", "seed", "search")),

@@ -275,11 +275,12 @@ def _method(params: Params, study: Study, found: Mapping[str, Results]) -> str:
 
 def _regime(name: str, regime: Regime) -> str:
     change = ", ".join(f"{key} {value}" for key, value in regime.change.items())
+    trials = len(next(iter(regime.search.values()), Tuning()).trials) - 1
     return _text(f"""
         - **Regime `{name}`** ({_list(regime.datasets)}): encoders train from layer {regime.image} (images) and
           {regime.text} (texts) on, which is where relations can be lost ([premise](../premise.md)); methods as
-          tuned above but for {change}; seeds {_list(regime.seeds)}, variants {_list(regime.variants)}. Its claims
-          and tests are the same, and a family of their own.
+          tuned above but for {change}, from where {trials} trials tune each further; seeds {_list(regime.seeds)},
+          variants {_list(regime.variants)}. Its claims and tests are the same, and a family of their own.
     """)
 
 
@@ -304,8 +305,8 @@ def _attention(results: Results, drawn: set[str]) -> list[str]:
 
 
 def _tuning(params: Params, study: Study, found: Mapping[str, Results]) -> str:
-    found = {name: results for name, results in found.items() if results.regime == CLEAN}
-    searches = {dataset: results.search for dataset, results in found.items()}
+    found = {name: one for name, one in found.items() if one.regime in one.study.searched(one.dataset)}
+    searches = {name: results.search for name, results in found.items() if results.regime == CLEAN}
     parts = ["The settings that were varied:", tables.tuned_table(params, study, searches)]
     for dataset, results in found.items():
         parts += [f"## {dataset}: all trials, on validation", tables.search_table(results)]

@@ -85,10 +85,13 @@ def keep_runs(params: Params, study: Study, root: Path, dataset: str) -> None:
 
 def wanted_runs(params: Params, study: Study, root: Path, dataset: str) -> dict[Run, str]:
     """Every run that study.yaml asks for on a dataset, with the hash of what it is to be made with."""
-    search = search_gone_by(params, study, root, dataset)
+    searches = {
+        regime: search_gone_by(params, study, root, dataset, regime) for regime in study.regimes_of(dataset)
+    }
     return {
         (where, seed): settings
         for where, seeds in study.planned(dataset).items()
+        for search in [searches[study.search_of(where[1])]]
         for settings in [run_fingerprint(params, study, dataset, where, search)]
         for seed in seeds
     }

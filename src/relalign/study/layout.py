@@ -10,6 +10,11 @@ from relalign.study.settings import CLEAN, corruption_of
 SEARCH = "search"
 
 
+def search_condition(regime: str) -> str:
+    """Under which name the trials of a search lie: `search`, or `search_<regime>`."""
+    return SEARCH if regime == CLEAN else f"{SEARCH}_{regime}"
+
+
 @dataclass(frozen=True)
 class StudyLayout(Layout):
     """The layout of runs on one dataset under one condition; `own` are the encoders whose features are its own.
@@ -22,7 +27,7 @@ class StudyLayout(Layout):
 
     @classmethod
     def of(cls, root: Path, dataset: str, condition: str, params: Params) -> "StudyLayout":
-        """The layout for a condition of study.yaml, or for `search`."""
+        """The layout for a condition of study.yaml, or for a search (`search_condition`)."""
         corruption = corruption_of(condition)
         if corruption is not None:
             own = frozenset({str(getattr(params.encoders, corruption.modality))})
@@ -44,7 +49,7 @@ class StudyLayout(Layout):
         """The condition's own features of an encoder, or the pipeline's."""
         if encoder not in self.own:
             return super().features(encoder)
-        return self.root / "data/study" / self.dataset / self.condition / encoder
+        return self.root / "data/study" / self.dataset / self.condition.removeprefix(f"{SEARCH}_") / encoder
 
     def trial(self, method: str, trial: int, seed: int) -> Path:
         """One trial of the search: `model/` and `validation.json`."""
@@ -53,4 +58,4 @@ class StudyLayout(Layout):
     @property
     def search(self) -> Path:
         """The record of all trials (`relalign.study.search`)."""
-        return self.study / "search.json"
+        return self.study / f"{self.condition}.json"

@@ -7,6 +7,7 @@ search is run again. `make search` makes the record anew.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,18 @@ from pydantic import ValidationError
 from relalign.errors import RelalignError
 from relalign.settings import Params
 from relalign.settings.section import Section
-from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.settings import Changes, Study, changed, corruption_of, params_of
+from relalign.study.layout import StudyLayout, search_condition
+from relalign.study.settings import (
+    CLEAN,
+    Changes,
+    Search,
+    Study,
+    changed,
+    corruption_of,
+    cuts_of,
+    params_of,
+    with_cuts,
+)
 from relalign.system.artifacts import canonical_json
 
 # Keys that came after searches had been made, with the section where another has the same: at their defaults they
@@ -71,9 +82,9 @@ class SearchRecord(Section):
         return self.methods[method][self.place(method)].change
 
 
-def kept_path(root: Path, dataset: str) -> Path:
+def kept_path(root: Path, dataset: str, regime: str = CLEAN) -> Path:
     """The record that the repository keeps."""
-    return root / f"docs/search/{dataset}.json"
+    return root / f"docs/search/{dataset if regime == CLEAN else f'{dataset}-{regime}'}.json"
 
 
 def read_search(path: Path) -> SearchRecord:
@@ -86,28 +97,44 @@ def read_search(path: Path) -> SearchRecord:
         raise RelalignError(f"{path} is no record of a search: {error}. Run `make search`.") from None
 
 
-def current_search(params: Params, study: Study, root: Path, dataset: str) -> Path:
+def current_search(params: Params, study: Study, root: Path, dataset: str, regime: str = CLEAN) -> Path:
     """The record that the study goes by: that of the results, else the kept one, if made with these settings.
 
     If neither is there, the first: it is to be made.
     """
-    found, wanted = StudyLayout.of(root, dataset, SEARCH, params).search, fingerprint(params, study, dataset)
-    records = (path for path in (found, kept_path(root, dataset)) if path.is_file())
+    found = StudyLayout.of(root, dataset, search_condition(regime), params).search
+    start = start_of(params, study, root, dataset, regime)
+    wanted = fingerprint(params, study, dataset, regime, start)
+    records = (path for path in (found, kept_path(root, dataset, regime)) if path.is_file())
     return next((path for path in records if read_search(path).settings == wanted), found)
 
 
-def fingerprint(params: Params, study: Study, dataset: str) -> str:
-    """A hash of all settings on which a search of this dataset depends."""
+def start_of(params: Params, study: Study, root: Path, dataset: str, regime: str = CLEAN) -> dict[str, Changes]:
+    """What a search's trials change beside their own: in a regime all that it and the tuning on clean data say."""
+    if regime == CLEAN:
+        return {}
+    found = search_gone_by(params, study, root, dataset)
+    return {
+        method: {**(found.chosen(method) if found else {}), **study.regimes[regime].change}
+        for method in study.tunings(regime)
+    }
+
+
+def fingerprint(
+    params: Params, study: Study, dataset: str, regime: str = CLEAN, start: Mapping[str, Changes] | None = None
+) -> str:
+    """A hash of all settings on which a search of this dataset depends; `start` is `start_of` the regime."""
     # What every trial of a method sets anew, its start does: what params.yaml has there changes no trial.
     made_with = [
-        changed(params, study, method, tuning.start, where=method)
-        for method, tuning in study.search.methods.items()
+        changed(params, study, method, {**(start or {}).get(method, {}), **tuning.start}, where=method)
+        for method, tuning in study.tunings(regime).items()
     ]
     data = known_then(params.datasets[dataset], exclude={"rotate_validation"})  # no study does
+    encoder = with_cuts(params, **cuts_of(study, regime))
     sections = [
-        study.search,
+        study.search if regime == CLEAN else Search(seed=study.search.seed, methods=study.tunings(regime)),
         params.validate_,
-        *(params.encoder[name] for name in (params.encoders.image, params.encoders.text)),
+        *(encoder[name] for name in (params.encoders.image, params.encoders.text)),
         *(part for one in made_with for part in (one.method, one.backbone)),
     ]
     content = [known_then(section) for section in sections]
@@ -149,9 +176,11 @@ def known_then(section: Section, **asked: Any) -> dict[str, Any]:
     }
 
 
-def search_gone_by(params: Params, study: Study, root: Path, dataset: str) -> SearchRecord | None:
-    """The record that the runs of a dataset go by; None if it has not been made."""
-    path = current_search(params, study, root, dataset)
+def search_gone_by(
+    params: Params, study: Study, root: Path, dataset: str, condition: str = CLEAN
+) -> SearchRecord | None:
+    """The record that the runs of a dataset under a condition go by; None if it has not been made."""
+    path = current_search(params, study, root, dataset, study.search_of(condition))
     return read_search(path) if path.is_file() else None
 
 

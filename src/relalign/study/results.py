@@ -121,7 +121,7 @@ class Results:
     @cached_property
     def search(self) -> SearchRecord | None:
         """The search that the runs go by; None if it has not been run."""
-        return search_gone_by(self.params, self.study, self.root, self.dataset)
+        return search_gone_by(self.params, self.study, self.root, self.dataset, self.regime)
 
     def captions(self, variant: str) -> int:
         """How many captions of an image a step of this variant contrasts it with."""

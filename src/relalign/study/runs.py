@@ -7,16 +7,15 @@ from relalign.features.extraction import extract_features
 from relalign.settings import Params
 from relalign.study.layout import StudyLayout
 from relalign.study.record import read_search
-from relalign.study.settings import Study, corruption_of, params_of, with_cuts
+from relalign.study.settings import Study, corruption_of, cuts_of, params_of, with_cuts
 from relalign.training.runs import export, train
 
 
 def make_features(params: Params, study: Study, root: Path, *, dataset: str, condition: str, encoder: str) -> None:
     """Publish an encoder's features under a condition: of corrupted inputs, or below a regime's cut."""
-    layout, regime = StudyLayout.of(root, dataset, condition, params), study.regimes.get(condition)
-    encoders = with_cuts(params, image=regime.image, text=regime.text) if regime else params.encoder
+    layout = StudyLayout.of(root, dataset, condition, params)
     extract_features(
-        encoders[encoder],
+        with_cuts(params, **cuts_of(study, condition))[encoder],
         layout.encoder(encoder),
         layout.pairs,
         layout.features(encoder),

@@ -12,9 +12,9 @@ from relalign.methods.model_files import load_model
 from relalign.metrics.measurement import SUM
 from relalign.retrieval.relevance_files import relevance_of_split
 from relalign.settings import Params
-from relalign.study.layout import SEARCH, StudyLayout
-from relalign.study.record import SearchRecord, Trial, best, fingerprint, kept_path, read_search
-from relalign.study.settings import Study, changed, only
+from relalign.study.layout import StudyLayout, search_condition
+from relalign.study.record import SearchRecord, Trial, best, fingerprint, kept_path, read_search, start_of
+from relalign.study.settings import CLEAN, Study, changed, cuts_of, only
 from relalign.system.artifacts import pretty_json, write_atomic
 from relalign.training.runs import embed_split, train
 from relalign.training.split_data import load_split
@@ -24,37 +24,42 @@ NDCG_AT = 10
 DECIMALS = 2  # of a score in the record: beyond them machines differ
 
 
-def run_trial(params: Params, study: Study, root: Path, *, dataset: str, method: str, trial: int) -> None:
+def run_trial(
+    params: Params, study: Study, root: Path, *, dataset: str, method: str, trial: int, regime: str = CLEAN
+) -> None:
     """Train one trial and write what it comes to on the validation split (the test split is not read)."""
-    layout, tuning = StudyLayout.of(root, dataset, SEARCH, params), study.search.methods[method]
+    layout, tuning = StudyLayout.of(root, dataset, search_condition(regime), params), study.tunings(regime)[method]
     before = _trials(layout, study, method, tuning.earlier(trial))
-    known = before[best([one.score for one in before])].change if before else {}
+    start = start_of(params, study, root, dataset, regime).get(method, {})
+    known = before[best([one.score for one in before])].change if before else start
     change = {**known, **tuning.trials[trial]}
-    made_with = changed(params, study, method, change, where=f"search.methods.{method}, trial {trial}")
+    made_with = changed(params, study, method, change, where=f"search of {method} ({regime}), trial {trial}")
     folder = layout.trial(method, trial, study.search.seed)
-    one = only(params, dataset, folder.parent.name, made_with)
+    one = only(params, dataset, folder.parent.name, made_with, **cuts_of(study, regime))
     train(one, layout, method=folder.parent.name, seed=study.search.seed)
     found = validation_metrics(one, layout, folder / "model")
     write_atomic(folder / "validation.json", pretty_json({"change": change, "score": score(found), **found}))
 
 
-def gather_search(params: Params, study: Study, root: Path, *, dataset: str) -> None:
+def gather_search(params: Params, study: Study, root: Path, *, dataset: str, regime: str = CLEAN) -> None:
     """Write the record of all trials, which have been run."""
-    layout = StudyLayout.of(root, dataset, SEARCH, params)
+    layout = StudyLayout.of(root, dataset, search_condition(regime), params)
     methods = {
         method: _trials(layout, study, method, range(len(tuning.trials)))
-        for method, tuning in study.search.methods.items()
+        for method, tuning in study.tunings(regime).items()
     }
-    record = SearchRecord(settings=fingerprint(params, study, dataset), methods=methods)
+    start = start_of(params, study, root, dataset, regime)
+    record = SearchRecord(settings=fingerprint(params, study, dataset, regime, start), methods=methods)
     write_atomic(layout.search, pretty_json(record.model_dump(mode="json")))
 
 
 def keep_search(params: Params, study: Study, root: Path) -> None:
-    """Keep the records of all datasets, which have been gathered, in the repository."""
+    """Keep the records of all datasets and regimes, which have been gathered, in the repository."""
     for dataset in study.datasets:
-        found = StudyLayout.of(root, dataset, SEARCH, params).search
-        read_search(found)
-        write_atomic(kept_path(root, dataset), found.read_text(encoding="utf-8"))
+        for regime in study.searched(dataset):
+            found = StudyLayout.of(root, dataset, search_condition(regime), params).search
+            read_search(found)
+            write_atomic(kept_path(root, dataset, regime), found.read_text(encoding="utf-8"))
 
 
 def validation_metrics(params: Params, layout: StudyLayout, model: Path) -> dict[str, float]:

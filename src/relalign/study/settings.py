@@ -121,8 +121,9 @@ class Sweep(Section):
 class Regime(Section):
     """Another way to train than that of the rest of the study, under which claims are judged again.
 
-    `image` and `text` are the layers from which on the encoders train (None: frozen); `change` is made to every
-    variant, whose own change counts more, and takes the place of what tuning found.
+    `image` and `text` are the layers from which on the encoders train (None: frozen). `change` is made to every
+    method as tuned, `search` tunes it further from there, with as many trials for each; a variant's own change
+    counts more.
     """
 
     datasets: tuple[Name, ...] = Field(strict=False)
@@ -131,6 +132,7 @@ class Regime(Section):
     variants: tuple[Name, ...] = Field(strict=False)
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)]
     change: Changes = {}
+    search: dict[Name, Tuning] = {}
 
 
 class LeastSeeds(Section):
@@ -191,11 +193,26 @@ class Study(Section):
         return [CLEAN, *(name for name, regime in self.regimes.items() if dataset in regime.datasets)]
 
     def change_of(self, variant: str, condition: str, tuned: Changes) -> Changes:
-        """What a run changes of its method: as tuned, then the regime or the corruption, and the variant's own."""
+        """What a run changes of its method: as tuned, with the regime or the corruption, and the variant's own.
+
+        `tuned` is by the regime's own search, which begins with `change`, if it has one.
+        """
         own, regime = self.variants[variant].change, self.regimes.get(condition)
         if regime is not None:
-            return {**tuned, **regime.change, **own}
+            return {**regime.change, **tuned, **own} if regime.search else {**tuned, **regime.change, **own}
         return {**tuned, **own, **({} if condition == CLEAN else self.sweep.change)}
+
+    def tunings(self, regime: str = CLEAN) -> dict[str, Tuning]:
+        """The search of each method, on clean data or in a regime (none: it goes by that on clean data)."""
+        return self.search.methods if regime == CLEAN else self.regimes[regime].search
+
+    def searched(self, dataset: str) -> list[str]:
+        """`clean`, and the regimes of a dataset that have a search of their own."""
+        return [regime for regime in self.regimes_of(dataset) if self.tunings(regime)]
+
+    def search_of(self, condition: str) -> str:
+        """By the search of which regime the runs under a condition go."""
+        return condition if condition in self.regimes and self.tunings(condition) else CLEAN
 
     def comparable_with(self, baseline: str, dataset: str, regime: str = CLEAN) -> list[str]:
         """The other variants of a dataset with the baseline's seeds and their method's own model and training."""
@@ -272,6 +289,17 @@ def load_study(path: Path, params: Params) -> Study:
             raise RelalignError(f"{path}: sweep.variants: '{name}' is not one of 'variants'.")
         changed(params, study, study.variants[name].of, study.sweep.change, where=f"{path}: sweep.change")
     for name, regime in study.regimes.items():
+        if len({len(tuning.trials) for tuning in regime.search.values()}) > 1:
+            raise RelalignError(f"{path}: regimes.{name}.search: every method needs as many trials as the others.")
+        lacking = {study.variants[one].of for one in regime.variants if one in study.variants} - set(regime.search)
+        if regime.search and lacking:
+            raise RelalignError(
+                f"{path}: regimes.{name}.search: '{min(lacking)}' has no entry, but variants of it run."
+            )
+        for method, tuning in regime.search.items():
+            for change in tuning.trials:
+                where = f"{path}: regimes.{name}.search.{method}"
+                changed(params, study, method, {**regime.change, **change}, where=where)
         for within in regime.variants:
             if within not in study.variants:
                 raise RelalignError(f"{path}: regimes.{name}.variants: '{within}' is not one of 'variants'.")
@@ -348,14 +376,19 @@ def only(
 
 def params_of(params: Params, study: Study, dataset: str, where: tuple[str, str], tuned: Changes) -> Params:
     """The parameters of the runs of one variant under one condition; `tuned` is what tuning changes."""
-    (variant, condition), regime = where, study.regimes.get(where[1])
+    variant, condition = where
     change, of = study.change_of(variant, condition, tuned), study.variants[variant].of
     made_with = changed(params, study, of, change, where=f"variants.{variant}")
-    cuts = {"image": regime.image, "text": regime.text} if regime else {}
-    return only(params, dataset, variant, made_with, **cuts)
+    return only(params, dataset, variant, made_with, **cuts_of(study, condition))
 
 
-def with_cuts(params: Params, *, image: str | None, text: str | None) -> dict[str, Encoder]:
+def cuts_of(study: Study, condition: str) -> dict[str, str | None]:
+    """The layers from which on the encoders train under a condition, by modality; of a regime only."""
+    regime = study.regimes.get(condition)
+    return {"image": regime.image, "text": regime.text} if regime else {}
+
+
+def with_cuts(params: Params, *, image: str | None = None, text: str | None = None) -> dict[str, Encoder]:
     """All encoders; those of params.yaml's pair train from these layers on."""
     cuts = {params.encoders.image: image, params.encoders.text: text}
     return {

@@ -239,7 +239,7 @@ def _mean_and_range(values: Sequence[float]) -> str:
 def search_table(results: Results) -> str:
     """A row a trial with all that it changes (not run: what it adds to an earlier one), the chosen one in bold."""
     rows = []
-    for method, tuning in results.study.search.methods.items():
+    for method, tuning in results.study.tunings(results.regime).items():
         if results.search is None:
             rows += [[f"`{method}`", _change(change), "not run", ""] for change in tuning.trials]
             continue
