@@ -59,12 +59,17 @@ def frozen(name: str) -> Step:
     return step_of(method, batch)
 
 
-def trained(name: str, layout: Layout, params: Params) -> Step:
-    """Of encoders that train, without dropout, whose numbers two processes draw otherwise than one."""
+def trained(name: str, layout: Layout, params: Params, rows_at_once: int | None = None) -> Step:
+    """Of encoders that train, without dropout, whose numbers two processes draw otherwise than one.
+
+    Without a word, one method reads them in parts.
+    """
+    if rows_at_once is None:
+        rows_at_once = 4 if name == "contrastive" else 0
     data = load_split(params, layout, "train", device=CPU)
     method, _, _ = starting_method(params, layout, params.method[name], data, seed=0)
     for encoder in method.trained_encoders.values():
-        encoder.rows_at_once = 4 if name == "contrastive" else 0
+        encoder.rows_at_once = rows_at_once
     wide = {side: _in_float64(getattr(data, side)) for side in ("image", "text")}
     batch = replace(data, **wide).batch(
         torch.arange(ROWS), torch.Generator().manual_seed(0), captions=3, contrasted=2
@@ -107,6 +112,20 @@ def test_two_processes_have_the_losses_and_gradients_of_one_in_float64(
         for parameter, gradient in whole.items():
             assert gradient.dtype == torch.float64
             torch.testing.assert_close(own[parameter], gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_encoders_read_in_parts_give_every_method_the_gradients_of_the_whole_batch_in_float64(
+    name: str, tmp_path: Path
+) -> None:
+    params = trained_params(method=METHODS, methods=["contrastive"])
+    layout = make_project(tmp_path, params)
+    (terms, whole), (own_terms, parts) = (trained(name, layout, params, rows) for rows in (0, 4))
+    assert parts.keys() == whole.keys()
+    for term, value in terms.items():
+        torch.testing.assert_close(own_terms[term], value, rtol=1e-11, atol=1e-13)
+    for parameter, gradient in whole.items():
+        torch.testing.assert_close(parts[parameter], gradient, rtol=1e-9, atol=1e-12)
 
 
 def of_processes(number: int) -> Params:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from relalign.features.encoders.base import Encoded
@@ -81,12 +82,26 @@ class TrainedEncoder(nn.Module):
             return cast(Encoded, self.part(activations, mask, content, known))
         # By name, as a meta step calls the part with other weights, which must be there when it is computed again.
         weights: dict[str, Tensor] = dict(self.part.named_parameters())
+        kernels = _attention_kernels()  # of second order there is but one, and the gradient is computed outside
 
         def read(*inputs: Tensor) -> tuple[Tensor, ...]:
-            encoded = functional_call(self.part, weights, inputs)
+            with sdpa_kernel(kernels):
+                encoded = functional_call(self.part, weights, inputs)
             return encoded.tokens, encoded.pooled, encoded.summary
 
         return Encoded(*checkpoint(read, activations, mask, content, known, use_reentrant=False))
+
+
+def _attention_kernels() -> list[SDPBackend]:
+    """The kernels that attention may choose from now."""
+    may = torch.backends.cuda
+    allowed = {
+        SDPBackend.MATH: may.math_sdp_enabled(),
+        SDPBackend.FLASH_ATTENTION: may.flash_sdp_enabled(),
+        SDPBackend.EFFICIENT_ATTENTION: may.mem_efficient_sdp_enabled(),
+        SDPBackend.CUDNN_ATTENTION: may.cudnn_sdp_enabled(),
+    }
+    return [kernel for kernel, enabled in allowed.items() if enabled]
 
 
 def only_content(
