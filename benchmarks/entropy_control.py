@@ -1,8 +1,8 @@
 """The weight of the study's control `iais-entropy`: the one whose attention ends as flat as that of `iais`.
 
 `python -m benchmarks.entropy_control --weights 8 32 128`, after a run of the pipeline: trains `iais` and
-`iais-off` as the study does (study.yaml, as tuned in docs/search), and IAIS with `alignment: entropy` at each weight,
-and prints how flat attention is on the *validation* split, means over seeds. The test split is not read.
+`iais-off` as the study does (study.yaml, as tuned in docs/search), and IAIS with `alignment: entropy` at each
+weight, and prints how flat attention is on the *validation* split, means over seeds. The test split is not read.
 """
 
 import argparse

@@ -8,9 +8,10 @@ paper's update has 64 queries a direction, each with candidates of its own; here
 share theirs. `ranking_prefilter` lets fusion score only the candidates nearest by embedding. A short batch has
 fewer candidates and negatives. IAIS compares the last fusion layer's word-word and region-region attention through
 the attention across, of `matching_pairs` positive pairs (64 in the paper), or of as many as there are queries if
-those are more; `alignment: entropy`, a control of ours, how flat they are alone. ITC is not the paper's, whose model has no towers: it serves the first stage of retrieval, alike in
-all methods. `lambda_iais` 8 is what the released code amounts to, which divides the ranking loss by its eight
-accumulation steps but not IAIS.
+those are more; `alignment: entropy`, a control of ours, compares how flat it is and not where it looks. ITC is not
+the paper's, whose model has no towers: it serves the first stage of retrieval, alike in all methods. `lambda_iais`
+8 is what the released code amounts to, which divides the ranking loss by its eight accumulation steps but not
+IAIS.
 """
 
 from typing import TypedDict

@@ -64,9 +64,9 @@ def entropy(
 ) -> Float[Tensor, "..."]:
     """Squared difference of the entropies, in nats, of each row of the anchor's and of its counterpart.
 
-    Our control for `singular`, not the paper's: the same rows are compared (its softmax included), by how flat they
-    are alone; where they look takes no part. A mean over real rows; 0 for a pair without any. Logarithms stop at
-    1e-6, so that the gradient is finite where attention is 0.
+    Our control for `singular`, not the paper's: the same rows are compared (its softmax included), by how
+    flat they are alone; where they look takes no part. A mean over real rows; 0 for a pair without any. Logarithms
+    stop at 1e-6, so that the gradient is finite where attention is 0.
     """
     own, other, rows = _roles(ll, vv, anchor, text_mask, image_mask)
     counterpart = _softmax(_of_partners(other, cross), rows)
