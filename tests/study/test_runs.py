@@ -10,6 +10,7 @@ import pytest
 
 from relalign.errors import RelalignError
 from relalign.retrieval.relevance_files import make_relevance, relevance_of_split
+from relalign.study.claims import KEPT_I, KEPT_T
 from relalign.study.layout import SEARCH, StudyLayout
 from relalign.study.record import SearchRecord, current_search, kept_path, read_search
 from relalign.study.runs import run_variant
@@ -69,7 +70,7 @@ def test_the_best_trial_on_validation_is_what_is_run(project) -> None:
     assert len(history) == 1 + 2, "the study's budget, after the start"
     assert _settings(run)["backbone"]["fusion_dropout"] == 0.3
     assert history["learning_rate"].max() == pytest.approx(0.01, rel=0.6)
-    assert {"rsum", "i2i/ndcg@10", "isd/singular", "rerank/rsum"} <= json.loads(
+    assert {"rsum", "i2i/ndcg@10", "isd/singular", "rerank/rsum", KEPT_I, KEPT_T} <= json.loads(
         (run / "metrics.json").read_text()
     ).keys()
 
