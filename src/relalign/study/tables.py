@@ -116,7 +116,10 @@ def variants_table(study: Study) -> str:
     """A row a variant: the method it is of, what it changes, where and with which seeds it is run."""
     rows = []
     for name, variant in study.variants.items():
-        own = [_plain(variant.seeds or study.seeds), _plain(variant.datasets or study.datasets)]
+        own = [
+            _plain(variant.seeds or study.seeds),
+            _plain(study.datasets if variant.datasets is None else variant.datasets),
+        ]
         rows.append([f"`{name}`", f"`{variant.of}`", _change(variant.change), *own])
     return markdown(["variant", "method", "change", "seeds", "data"], rows)
 
