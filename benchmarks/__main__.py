@@ -3,7 +3,7 @@
 Run it on a quiet machine. The parts can be run alone: `benchmarks.start_up`, `benchmarks.pipeline` and
 `benchmarks.search_page` (both after a run of the pipeline), `benchmarks.objectives`, `benchmarks.metrics`. Not
 among them, as they take long, look at trained models or fetch files: `benchmarks.exported_model`, `run_profile`,
-`cross_validation`, `dvc_commit`, `download_size`, `meta_step`, `search_index` and `attention`.
+`cross_validation`, `dvc_commit`, `download_size`, `meta_step`, `search_index`, `attention` and `entropy_control`.
 """
 
 import subprocess

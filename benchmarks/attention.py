@@ -33,7 +33,6 @@ def main():
     params = params.on(chosen.dataset or params.dataset)
     layout = Layout(Path.cwd(), params.dataset)
     data = load_split(params, layout, "test", device=torch.device("cpu"))
-    images = torch.arange(min(PAIRS, len(data.image_ids)))
     rows = (
         []
         if chosen.start is None
@@ -47,18 +46,24 @@ def main():
     for path in chosen.models:
         rows.append((str(path), load_model(path)))
     for label, model in rows:
-        whole = finished(model, data)
-        pairs = whole.image.take(images), whole.text.take(whole.first_caption[images])
-        with torch.inference_mode():
-            image, text = model.encode_image(pairs[0]), model.encode_text(pairs[1])
-            blocks = model.fuse(image, text, attention=True).attention
-        masks = {"text": blocks.text_mask, "image": blocks.image_mask}
-        flatness = [
-            relative_entropy(getattr(blocks, name), *(masks[side] for side in name.split("_"))).mean().item()
-            for name in BLOCKS.values()
-        ]
-        distance = attention_distance(**vars(blocks))[0].mean().item()
-        print(f"{label:64}" + "".join(f"{value:18.4f}" for value in flatness) + f"{distance:16.6f}")
+        *flat, distance = flatness(model, data)
+        print(f"{label:64}" + "".join(f"{value:18.4f}" for value in flat) + f"{distance:16.6f}")
+
+
+def flatness(model, data):
+    """Relative entropy of each of BLOCKS, and the singular ISD: means over the first pairs of a split."""
+    images = torch.arange(min(PAIRS, len(data.image_ids)))
+    whole = finished(model, data)
+    pairs = whole.image.take(images), whole.text.take(whole.first_caption[images])
+    with torch.inference_mode():
+        image, text = model.encode_image(pairs[0]), model.encode_text(pairs[1])
+        blocks = model.fuse(image, text, attention=True).attention
+    masks = {"text": blocks.text_mask, "image": blocks.image_mask}
+    flat = (
+        relative_entropy(getattr(blocks, name), *(masks[side] for side in name.split("_")))
+        for name in BLOCKS.values()
+    )
+    return [*(one.mean().item() for one in flat), attention_distance(**vars(blocks))[0].mean().item()]
 
 
 def _start(params, layout, method):

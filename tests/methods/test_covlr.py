@@ -266,3 +266,28 @@ def test_other_switches_keep_the_loss_finite(settings, order):
     assert _total(terms).isfinite()
     if order == "none":
         assert ("matching" in terms) == (settings.get("matching_weight") != 0.0)
+
+
+def test_without_its_meta_step_and_consistency_it_is_the_baseline_with_plain_distillation_of_relations():
+    """What the study calls `contrastive-distilled`."""
+    asked = {"relation": "cosine", "relation_temperature": 0.2, "relation_weight": 3.0, "matching_pairs": 5}
+    distilled = make_method("covlr", meta_order="none", strong="both", consistency_weight=0.0, **asked)
+    baseline, batch = make_method("contrastive", matching_pairs=5), make_batch()
+    terms = loss_of(distilled, batch)
+    generator = torch.Generator().manual_seed(0)
+    torch.randint(2**62, (), generator=generator)  # CoVLR's own draw
+    plain = baseline.loss(batch, progress=0.5, generator=generator)
+    assert terms.keys() == {*plain, "relation"}
+    assert all(torch.equal(terms[name], value) for name, value in plain.items())
+    image, text = (
+        side(of).embedding
+        for side, of in (
+            (baseline.backbone.encode_image, batch.image),
+            (baseline.backbone.encode_text, batch.text),
+        )
+    )
+    kept = [
+        _kl("cosine", student, teacher.pooled)
+        for student, teacher in ((image, batch.image), (text, batch.unmixed_text))
+    ]
+    torch.testing.assert_close(terms["relation"], 3.0 * 0.2**2 * sum(kept) / 2)

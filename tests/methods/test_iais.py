@@ -6,7 +6,7 @@ import torch
 
 from relalign.errors import RelalignError
 from relalign.objectives.annealing import annealed_weight
-from relalign.objectives.attention_alignment import distributed, singular, soft
+from relalign.objectives.attention_alignment import distributed, entropy, singular, soft
 from tests.methods.batches import gradients, loss_of, make_batch, make_method
 
 RANKING = {"task": "ranking", "ranking_queries": 2, "ranking_candidates": 8, "ranking_negatives": 3}
@@ -36,7 +36,7 @@ def test_each_weighted_term_scales_with_its_weight(setting, term, task):
 @pytest.mark.parametrize("anchors", [("text",), ("image",), ("text", "image")])
 @pytest.mark.parametrize(
     ("alignment", "renormalise"),
-    [("singular", False), ("singular", True), ("distributed", False), ("soft", False)],
+    [("singular", False), ("singular", True), ("distributed", False), ("soft", False), ("entropy", False)],
 )
 def test_alignment_is_the_mean_of_its_anchors_over_the_positive_pairs(alignment, renormalise, anchors):
     settings = {"alignment": alignment, "renormalise": renormalise, "anchors": anchors}
@@ -45,7 +45,7 @@ def test_alignment_is_the_mean_of_its_anchors_over_the_positive_pairs(alignment,
     a = method.backbone.fuse(image, text, attention=True).attention
     masks = {"text_mask": a.text_mask, "image_mask": a.image_mask}
     across = {"text": (a.text_image,), "image": (a.image_text,)}
-    distance = soft if alignment == "soft" else partial(singular, renormalise=renormalise)
+    distance = {"soft": soft, "entropy": entropy}.get(alignment, partial(singular, renormalise=renormalise))
     if alignment == "distributed":
         across, distance = dict.fromkeys(across, (a.text_image, a.image_text)), distributed
     anchored = [distance(a.text_text, a.image_image, *across[side], anchor=side, **masks) for side in anchors]
@@ -53,7 +53,14 @@ def test_alignment_is_the_mean_of_its_anchors_over_the_positive_pairs(alignment,
 
 
 @pytest.mark.parametrize(
-    "settings", [{"alignment": "soft"}, {"renormalise": True}, {"anchors": ["text"]}, {"anchors": ["image"]}]
+    "settings",
+    [
+        {"alignment": "soft"},
+        {"alignment": "entropy"},
+        {"renormalise": True},
+        {"anchors": ["text"]},
+        {"anchors": ["image"]},
+    ],
 )
 def test_every_variant_trains_the_attention_and_the_shared_projection(settings):
     method = make_method("iais", annealing="constant", **settings)

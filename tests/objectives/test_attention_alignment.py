@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relalign.objectives.attention_alignment import distributed, singular, soft
+from relalign.objectives.attention_alignment import distributed, entropy, singular, soft
 from tests.twins.objectives import slow_alignment
 
 TOO_LONG = 3  # how many padding tokens are added on each side
@@ -38,7 +38,7 @@ def _fast(kind, blocks, anchor, **options):
     ll, vv, lv, vl = blocks
     if kind == "distributed":
         return distributed(ll, vv, lv, vl, anchor=anchor, **options)
-    function = {"singular": singular, "soft": soft}[kind]
+    function = {"singular": singular, "soft": soft, "entropy": entropy}[kind]
     return function(ll, vv, lv if anchor == "text" else vl, anchor=anchor, **options)
 
 
@@ -48,7 +48,13 @@ def _slow(kind, pair, anchor, **options):
     return slow_alignment(kind, *arguments, **options)
 
 
-VARIANTS = [("singular", {}), ("singular", {"renormalise": True}), ("distributed", {}), ("soft", {})]
+VARIANTS = [
+    ("singular", {}),
+    ("singular", {"renormalise": True}),
+    ("distributed", {}),
+    ("soft", {}),
+    ("entropy", {}),
+]
 
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
@@ -103,7 +109,7 @@ def test_distance_by_hand():
     assert value.item() == pytest.approx(divergence / 2, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["singular", "distributed", "soft"])
+@pytest.mark.parametrize("kind", ["singular", "distributed", "soft", "entropy"])
 @pytest.mark.parametrize("anchor", ["text", "image"])
 def test_is_never_negative_and_its_gradient_is_finite_at_zeros(kind, anchor):
     generator = torch.Generator().manual_seed(1)
@@ -126,14 +132,31 @@ def test_gradient_flows_through_both_sides_and_soft_holds_its_links():
     assert [gradient is None for gradient in gradients] == [False, False, True]
 
 
+@pytest.mark.parametrize("anchor", ["text", "image"])
+def test_entropy_asks_how_flat_rows_are_and_not_where_they_look(anchor):
+    """Turned within its rows, attention has the same entropies and other places: only `singular` sees it."""
+    pair = _pair(torch.Generator().manual_seed(3), 4, 4)
+    mine = 0 if anchor == "text" else 1
+    turned = [block.roll(1, dims=1) if place == mine else block for place, block in enumerate(pair)]
+    assert _fast("entropy", turned, anchor).item() == pytest.approx(_fast("entropy", pair, anchor).item())
+    assert abs(_fast("singular", turned, anchor).item() - _fast("singular", pair, anchor).item()) > 0.01
+
+
+def test_squared_difference_of_entropies_by_hand():
+    """Words that all look at one region are compared with a uniform row; theirs look at one word alone."""
+    ll, lv = torch.eye(4), torch.tensor([[1.0, 0.0]]).expand(4, 2)
+    value = entropy(ll, torch.full((2, 2), 0.5), lv, anchor="text")
+    assert value.item() == pytest.approx(math.log(4) ** 2, rel=1e-5)
+
+
 def test_a_pair_without_real_tokens_counts_as_zero():
     blocks = [torch.zeros(1, 2, 2) for _ in range(4)]
     masks = {name: torch.zeros(1, 2, dtype=torch.bool) for name in ("text_mask", "image_mask")}
-    for kind in ("singular", "distributed", "soft"):
+    for kind in ("singular", "distributed", "soft", "entropy"):
         assert _fast(kind, blocks, "text", **masks).item() == 0.0
 
 
-@pytest.mark.parametrize("kind", ["singular", "distributed", "soft"])
+@pytest.mark.parametrize("kind", ["singular", "distributed", "soft", "entropy"])
 def test_products_of_attention_are_not_rounded_under_autocast(kind):
     blocks = [block.float() for block in _pair(torch.Generator().manual_seed(0), 5, 7)]
     with torch.autocast("cpu", torch.bfloat16):

@@ -8,6 +8,7 @@ import yaml
 
 from relalign.evaluation.result_files import write_evaluation
 from relalign.metrics.measurement import Measurement
+from relalign.study.claims import KEPT_I, KEPT_T
 from relalign.study.layout import StudyLayout
 from relalign.study.record import SearchRecord, Trial, fingerprint, kept_path
 from relalign.study.settings import CLEAN, Study
@@ -63,7 +64,7 @@ def small_study(**changes):
         },
         "permutations": 499,
         "least_seeds": {"headline": 2, "others": 2},
-        "margin": {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01},
+        "margin": {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01, "neighbours": 1.0},
     }
     return Study.model_validate(yaml.safe_load(yaml.safe_dump(content | changes)))
 
@@ -83,7 +84,8 @@ def write_run(root, dataset, condition, variant, seed, *, skill):
                 hit = 100.0 * (easier < skill * share)
                 made.append(Measurement(f"{prefix}{side}/recall@{k}", *who, hit))
     made += [
-        Measurement(f"{side}/ndcg@10", *of_images, 100 * skill * random.random(IMAGES)) for side in ("i2i", "t2t")
+        Measurement(name, *of_images, 100 * skill * random.random(IMAGES))
+        for name in ("i2i/ndcg@10", "t2t/ndcg@10", KEPT_I, KEPT_T)
     ]
     if fused:
         made += [

@@ -14,7 +14,7 @@ from relalign.comparison.paired import read_run, summarise
 from relalign.errors import RelalignError
 from relalign.metrics.resampling import draw_weights
 from relalign.study import earlier
-from relalign.study.claims import Claim
+from relalign.study.claims import KEPT_I, KEPT_T, Claim
 from relalign.study.judging import judge_claims
 from relalign.study.kept import keep_runs, kept_paths, kept_settings, read_kept, wanted_runs
 from relalign.study.layout import StudyLayout
@@ -51,7 +51,7 @@ def test_kept_runs_give_the_estimates_of_the_runs_themselves(project):
     images = np.unique(run.queries["image_id"])
     weights = draw_weights(len(images), 20, 0)
     own, again = (summarise([one], images, weights) for one in (run, kept[("contrastive", CLEAN), 1].result))
-    for metric in ("rsum", "t2i/recall@5", "t2t/ndcg@10", "isd/singular"):
+    for metric in ("rsum", "t2i/recall@5", "t2t/ndcg@10", "isd/singular", KEPT_I, KEPT_T):
         assert again.values[metric] == own.values[metric]
         np.testing.assert_allclose(again.estimates[metric], own.estimates[metric], rtol=1e-5)
         assert again.sizes[metric] == own.sizes[metric]

@@ -10,6 +10,7 @@ import pytest
 
 from relalign.errors import RelalignError
 from relalign.retrieval.relevance_files import make_relevance, relevance_of_split
+from relalign.study.claims import KEPT_I, KEPT_T
 from relalign.study.layout import SEARCH, StudyLayout, search_condition
 from relalign.study.record import (
     SearchRecord,
@@ -77,7 +78,7 @@ def test_the_best_trial_on_validation_is_what_is_run(project) -> None:
     assert len(history) == 1 + 2, "the study's budget, after the start"
     assert _settings(run)["backbone"]["fusion_dropout"] == 0.3
     assert history["learning_rate"].max() == pytest.approx(0.01, rel=0.6)
-    assert {"rsum", "i2i/ndcg@10", "isd/singular", "rerank/rsum"} <= json.loads(
+    assert {"rsum", "i2i/ndcg@10", "isd/singular", "rerank/rsum", KEPT_I, KEPT_T} <= json.loads(
         (run / "metrics.json").read_text()
     ).keys()
 

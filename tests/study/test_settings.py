@@ -122,6 +122,11 @@ def test_a_variant_has_the_studys_seeds_and_datasets_unless_it_names_its_own() -
     study = small_study(variants={"a": {"of": "cca"}, "b": {"of": "cca", "seeds": [7], "datasets": ["flickr8k"]}})
     assert study.runs_on("flickr8k") == {"a": (0, 1), "b": (7,)}
     assert study.runs_on("openmoji") == {"a": (0, 1)}
+    regime = {"trained": {"datasets": ["openmoji"], "variants": ["a", "c"], "seeds": [4]}}
+    study = small_study(variants={"a": {"of": "cca"}, "c": {"of": "cca", "datasets": []}}, regimes=regime)
+    assert {where: seeds for where, seeds in study.planned("openmoji").items() if where[0] == "c"} == {
+        ("c", "trained"): (4,)
+    }
 
 
 def test_a_condition_names_its_corruption() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from relalign.metrics.crossed import Errors, reach, two_sided_p
-from relalign.study.claims import ISD, MEAN_NDCG, RERANKED, all_claims, headline
+from relalign.study.claims import ISD, KEPT_I, KEPT_T, MEAN_NDCG, RERANKED, all_claims, headline
 from relalign.study.contrast import Contrast
 from relalign.study.verdicts import Answers, all_of, ask, below, verdict
 
@@ -82,8 +82,8 @@ def test_small_improvements_are_marked_in_their_own_direction():
 
 
 def test_margins_are_those_of_the_metric_and_none_for_correlations_and_mixes():
-    margins = {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01}
-    for claim, metric in product(all_claims(), ("rsum", RERANKED, "i2i/ndcg@10", MEAN_NDCG, *ISD)):
+    margins = {"rsum": 3.0, "ndcg": 0.5, "isd": 0.01, "neighbours": 1.0}
+    for claim, metric in product(all_claims(), ("rsum", RERANKED, "i2i/ndcg@10", MEAN_NDCG, *ISD, KEPT_I, KEPT_T)):
         family = next(family for family in margins if family in metric)
         expected = margins[family] if claim.test in ("difference", "poor", "slope") else None
         assert claim.margin(metric, margins) == expected

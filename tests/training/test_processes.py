@@ -43,6 +43,7 @@ METHODS = {
     "iais-ranking": {"algorithm": "iais", "task": "ranking", "ranking_queries": 5, "alignment": "singular"},
     "consensus": {"algorithm": "consensus", "attention_weight": 1.0},
 }
+LOW_RANK = ("contrastive", "covlr-second")  # GradCache's calls by name, and a meta step's
 ROWS = 13  # which two processes share unequally
 Step = tuple[dict[str, Tensor], dict[str, Tensor]]
 
@@ -86,6 +87,12 @@ def all_methods(step: Callable[..., Step], *arguments: object) -> dict[str, Step
     return {name: step(name, *arguments) for name in METHODS}
 
 
+def low_rank(layout: Layout, params: Params) -> dict[str, Step]:
+    training = params.training.model_copy(update={"lora_rank": 2})
+    params = params.model_copy(update={"training": training})
+    return {name: trained(name, layout, params) for name in LOW_RANK}
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Step]]]:
     """Of frozen features and of encoders that train: the step of one process, then those of two."""
@@ -93,13 +100,19 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
     layout = make_project(tmp_path_factory.mktemp("project"), params)
     frozen_ones, trained_ones = (all_methods, frozen), (all_methods, trained, layout, params)
     return {
+        "low-rank changes": [low_rank(layout, params), *together(low_rank, layout, params)],
         "frozen features": [frozen_ones[0](*frozen_ones[1:]), *together(*frozen_ones)],
         "encoders that train": [trained_ones[0](*trained_ones[1:]), *together(*trained_ones)],
     }
 
 
-@pytest.mark.parametrize("features", ["frozen features", "encoders that train"])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        *((features, name) for features in ("frozen features", "encoders that train") for name in METHODS),
+        *(("low-rank changes", name) for name in LOW_RANK),
+    ],
+)
 def test_two_processes_have_the_losses_and_gradients_of_one_in_float64(
     name: str, features: str, found: dict[str, list[dict[str, Step]]]
 ) -> None:

@@ -32,6 +32,10 @@ def _softmax(values):
     return [value / sum(exponentials) for value in exponentials]
 
 
+def _entropy(row):
+    return -sum(x * math.log(max(x, 1e-6)) for x in row)
+
+
 def _cosines(vectors):
     unit = [_unit(vector) for vector in vectors]
     return [[_dot(a, b) for b in unit] for a in unit]
@@ -116,7 +120,7 @@ def slow_triplet_loss(scores, ids, margin, hardest):
 def slow_alignment(kind, own, other, out, back, renormalise=False):
     """IAIS of one pair without padding; `out` leads from the anchor's tokens to the other's, `back` returns."""
     rows = range(len(own))
-    if kind == "singular":
+    if kind in ("singular", "entropy"):
         partner = [max(range(len(other)), key=lambda j, i=i: out[i][j]) for i in rows]
         chosen = [[other[partner[i]][partner[j]] for j in rows] for i in rows]
         made = [[x / sum(row) for x in row] if renormalise else _softmax(row) for row in chosen]
@@ -129,6 +133,9 @@ def slow_alignment(kind, own, other, out, back, renormalise=False):
             for i in rows
         ]
         own = [_softmax(row) for row in own]
+    if kind == "entropy":
+        differences = [_entropy(p) - _entropy(q) for p, q in zip(own, made, strict=True)]
+        return sum(x * x for x in differences) / len(own)
     add = 1e-6 if kind == "distributed" else 0.0
     total = 0.0
     for p_row, q_row in zip(own, made, strict=True):

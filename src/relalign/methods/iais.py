@@ -8,9 +8,10 @@ paper's update has 64 queries a direction, each with candidates of its own; here
 share theirs. `ranking_prefilter` lets fusion score only the candidates nearest by embedding. A short batch has
 fewer candidates and negatives. IAIS compares the last fusion layer's word-word and region-region attention through
 the attention across, of `matching_pairs` positive pairs (64 in the paper), or of as many as there are queries if
-those are more. ITC is not the paper's, whose model has no towers: it serves the first stage of retrieval, alike in
-all methods. `lambda_iais` 8 is what the released code amounts to, which divides the ranking loss by its eight
-accumulation steps but not IAIS.
+those are more; `alignment: entropy`, a control of ours, compares how flat it is and not where it looks. ITC is not
+the paper's, whose model has no towers: it serves the first stage of retrieval, alike in all methods. `lambda_iais`
+8 is what the released code amounts to, which divides the ranking loss by its eight accumulation steps but not
+IAIS.
 """
 
 from typing import TypedDict
@@ -24,7 +25,7 @@ from relalign.methods.method import Terms, TrainedMethod, contrastive_term, enco
 from relalign.model.backbone import Backbone, Fused, Side, Widths
 from relalign.model.fusion import AttentionBlocks
 from relalign.objectives.annealing import annealed_weight
-from relalign.objectives.attention_alignment import Anchor, distributed, singular, soft
+from relalign.objectives.attention_alignment import Anchor, distributed, entropy, singular, soft
 from relalign.objectives.ranking import hardest_negatives, sigmoid_triplet_loss
 from relalign.settings.methods.iais import Iais
 
@@ -85,6 +86,8 @@ class IaisMethod(TrainedMethod):
         cross = lv if anchor == "text" else vl
         if self.settings.alignment == "soft":
             return soft(ll, vv, cross, anchor=anchor, **masks)
+        if self.settings.alignment == "entropy":
+            return entropy(ll, vv, cross, anchor=anchor, **masks)
         return singular(ll, vv, cross, anchor=anchor, renormalise=self.settings.renormalise, **masks)
 
     def _ranking(self, batch: Batch, image: Side, text: Side, generator: torch.Generator) -> tuple[Tensor, Fused]:

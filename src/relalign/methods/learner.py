@@ -43,6 +43,10 @@ class Learner(nn.Module, ABC):
         """The weights that start from a text encoder: they learn at `training.encoder_learning_rate`."""
         return ()
 
+    def pretrained_modules(self) -> Iterable[nn.Module]:
+        """What is a model of its own before any training: `training.pretrained_share` returns to it in part."""
+        return ()
+
     def project(self) -> None:
         """Bring parameters that an update took beyond their bounds back to them; called after every update."""
 

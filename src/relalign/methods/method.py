@@ -38,6 +38,11 @@ class TrainedMethod(Learner):
         """A fusion encoder that starts from the text encoder."""
         return self.backbone.language_parameters()
 
+    def pretrained_modules(self) -> Iterable[nn.Module]:
+        """The encoders, and the towers, which start at the CCA of their features: like WiSE-FT's head, they belong
+        to the encoders that they were fitted to. Fusion starts at random."""
+        return self.backbone.encoders, self.backbone.image, self.backbone.text
+
     def project(self) -> None:
         """Bring parameters that an update took beyond their bounds back to them; called after every update."""
         self.backbone.project()

@@ -46,12 +46,35 @@ def singular(
     perfect one-to-one alignment is not 0; `renormalise` divides by the row's sum instead, and there it is.
     """
     own, other, rows = _roles(ll, vv, anchor, text_mask, image_mask)
-    cross, other = (block if block.ndim == 3 else block[None] for block in (cross, other))
-    partner = cross.argmax(dim=2)
-    chosen = other.gather(1, partner[:, :, None].expand(-1, -1, other.shape[2]))
-    chosen = chosen.gather(2, partner[:, None, :].expand(-1, partner.shape[1], -1))
+    chosen = _of_partners(other, cross)
     counterpart = _renormalised(chosen, rows) if renormalise else _softmax(chosen, rows)
     distance = _symmetric_kl(own, counterpart, rows, lambda p: p.clamp(min=_SMALLEST).log())
+    return _reduce(distance, ll.ndim, per_pair)
+
+
+def entropy(
+    ll: Words,
+    vv: Regions,
+    cross: Across,
+    *,
+    anchor: Anchor,
+    text_mask: TextMask | None = None,
+    image_mask: ImageMask | None = None,
+    per_pair: bool = False,
+) -> Float[Tensor, "..."]:
+    """Squared difference of the entropies, in nats, of each row of the anchor's and of its counterpart.
+
+    Our control for `singular`, not the paper's: the same rows are compared (its softmax included), by how
+    flat they are alone; where they look takes no part. A mean over real rows; 0 for a pair without any. Logarithms
+    stop at 1e-6, so that the gradient is finite where attention is 0.
+    """
+    own, other, rows = _roles(ll, vv, anchor, text_mask, image_mask)
+    counterpart = _softmax(_of_partners(other, cross), rows)
+    real = rows[:, :, None] & rows[:, None, :]
+    of_own, of_counterpart = (
+        -(block * block.clamp(min=_SMALLEST).log() * real).sum(dim=2) for block in (own, counterpart)
+    )
+    distance = (of_own - of_counterpart).square().sum(dim=1) / rows.sum(dim=1).clamp(min=1)
     return _reduce(distance, ll.ndim, per_pair)
 
 
@@ -109,6 +132,14 @@ def _roles(
     if own.ndim == 3:
         return own, other, rows
     return own[None], other, rows[None]
+
+
+def _of_partners(other: Tensor, cross: Tensor) -> Tensor:
+    """`other` read at each token's most attended partner: entry i, j is that of the partners of i and of j."""
+    cross, other = (block if block.ndim == 3 else block[None] for block in (cross, other))
+    partner = cross.argmax(dim=2)
+    chosen = other.gather(1, partner[:, :, None].expand(-1, -1, other.shape[2]))
+    return chosen.gather(2, partner[:, None, :].expand(-1, partner.shape[1], -1))
 
 
 def _product(*blocks: Tensor) -> Tensor:

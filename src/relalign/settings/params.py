@@ -18,6 +18,11 @@ from relalign.settings.teacher import Teacher
 from relalign.settings.tracking import Tracking
 from relalign.settings.training import Training
 
+NO_LAYERS = (
+    "training.lora_rank: no encoder trains, so that no layer could learn a change of low rank. "
+    "Set encoder.<name>.train_from, or leave lora_rank 0"
+)
+
 
 class Params(Section):
     """All of params.yaml."""
@@ -77,6 +82,8 @@ class Params(Section):
                 f"training.processes: {self.training.processes} do not divide teacher.batch_size, which is "
                 f"{self.teacher.batch_size}"
             )
+        if self.training.lora_rank and all(self.encoder[name].train_from is None for _, name in self.encoders):
+            raise ValueError(NO_LAYERS)
         for name in self.teacher.encoders:
             if name not in (self.encoders.image, self.encoders.text):
                 raise ValueError(f"teacher.encoders: '{name}' is none of 'encoders'")

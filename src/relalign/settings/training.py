@@ -49,6 +49,12 @@ class Training(Section):
     """Of the last trained layer of an encoder, at its peak."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of the rate of the layer above it that a trained layer has. Unit: fraction. Source: ELECTRA, BEiT."""
+    lora_rank: NonNegativeCount = 0
+    """Of the change that each linear map of a trained layer learns, all else of the encoders being frozen; 0: all
+    their weights are trained. Source: LoRA (arXiv 2106.09685)."""
+    pretrained_share: BelowOne = 0.0
+    """How far the weights that are evaluated return to the start: the pretrained encoders and the towers at CCA.
+    Unit: fraction. Source: WiSE-FT (arXiv 2109.01903)."""
     scalar_learning_rate: Positive = 0.01
     """Of temperatures and teacher mixes, at its peak."""
     warmup: Fraction = 0.1
@@ -72,4 +78,12 @@ class Training(Section):
     def _processes_divide_the_batch(self) -> "Training":
         if self.batch_size % self.processes:
             raise ValueError(f"processes: {self.processes} do not divide batch_size, which is {self.batch_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _low_rank_or_a_share(self) -> "Training":
+        if self.lora_rank and self.pretrained_share:
+            raise ValueError(
+                "pretrained_share: a change of low rank has no weights between it and the start; leave lora_rank 0"
+            )
         return self

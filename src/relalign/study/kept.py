@@ -27,7 +27,10 @@ from relalign.study.record import run_fingerprint, search_gone_by
 from relalign.study.settings import Study
 from relalign.system.artifacts import pretty_json, write_atomic
 
-READ = r"(?:rerank/)?(?:i2t|t2i)/recall@\d+|(?:i2i|t2t)/ndcg@10|isd/(?:singular|distributed|annotated)"
+READ = (
+    r"(?:rerank/)?(?:i2t|t2i)/recall@\d+|(?:i2i|t2t)/ndcg@10|isd/(?:singular|distributed|annotated)"
+    r"|geometry/(?:image|text)_neighbours@10"
+)
 SUMS = (SUM, f"rerank/{SUM}")
 HISTORY = r"epoch|mix|image_trust|val/(?:rsum|isd/\w+)"
 KEY = ["metric", "image_id", "queries"]

@@ -40,6 +40,8 @@ ADDED_LATER = {
     "fusion_start",
     "image_column",
     "layer_decay",
+    "lora_rank",
+    "pretrained_share",
     "rebalanced.strong",
     "split_column",
     "teacher",

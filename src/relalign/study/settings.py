@@ -54,13 +54,13 @@ class Changed(NamedTuple):
 class Variant(Section):
     """A method of params.yaml, as tuned, with some of its settings changed: an ablation.
 
-    `seeds` and `datasets` are its own if it is not to be run with all of the study's.
+    `seeds` and `datasets` are its own if it is not to be run with all of the study's; `[]`: in regimes alone.
     """
 
     of: Name
     change: Changes = {}
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)] | None = None
-    datasets: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)] | None = None
+    datasets: Annotated[tuple[Name, ...], Field(strict=False)] | None = None
 
     @property
     def comparable(self) -> bool:
@@ -172,7 +172,7 @@ class Study(Section):
         return {
             name: variant.seeds or self.seeds
             for name, variant in self.variants.items()
-            if dataset in (variant.datasets or self.datasets)
+            if dataset in (self.datasets if variant.datasets is None else variant.datasets)
         }
 
     def planned(self, dataset: str) -> dict[tuple[str, str], tuple[int, ...]]:

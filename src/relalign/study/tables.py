@@ -10,7 +10,7 @@ from relalign.metrics.correlation import Correlation, correlation
 from relalign.metrics.crossed import interval
 from relalign.report.comparison_table import ROUNDING, number, p_value
 from relalign.settings import Params
-from relalign.study.claims import I2I, ISD, RERANKED, RSUM, T2T, Claim, Row
+from relalign.study.claims import I2I, ISD, KEPT_I, KEPT_T, RERANKED, RSUM, T2T, Claim, Row
 from relalign.study.contrast import Contrast, difference
 from relalign.study.judging import Finding, Part, checkpoint_points, variant_points
 from relalign.study.pictures import sweep_points
@@ -35,6 +35,8 @@ NAMES = {
     I2I: "nDCG@10 image → image",
     T2T: "nDCG@10 text → text",
     MEAN_NDCG: "nDCG@10, mean of both",
+    KEPT_I: "nearest ten kept, images (%)",
+    KEPT_T: "nearest ten kept, texts (%)",
     RERANKED: "Rsum, re-ranked",
     ISD[0]: "ISD, singular",
     ISD[1]: "ISD, distributed",
@@ -114,7 +116,10 @@ def variants_table(study: Study) -> str:
     """A row a variant: the method it is of, what it changes, where and with which seeds it is run."""
     rows = []
     for name, variant in study.variants.items():
-        own = [_plain(variant.seeds or study.seeds), _plain(variant.datasets or study.datasets)]
+        own = [
+            _plain(variant.seeds or study.seeds),
+            _plain(study.datasets if variant.datasets is None else variant.datasets),
+        ]
         rows.append([f"`{name}`", f"`{variant.of}`", _change(variant.change), *own])
     return markdown(["variant", "method", "change", "seeds", "data"], rows)
 

@@ -2,8 +2,10 @@
 
 AdamW with linear warm-up and cosine decay, an exponential average of the weights, early stopping, and selection of
 the epoch with the best score on the validation split (a method's is its Rsum), among those of the last part of the
-training. The history begins with the start (a method's is the closed-form CCA solution), which is not selected:
-what is trained is trained. The test split is never read here.
+training. With `pretrained_share` what is evaluated, selected and left is so far on the way from the averaged
+weights back to the start, where that is a model of its own (WiSE-FT, arXiv 2109.01903). The history begins with
+the start (a method's is the closed-form CCA solution), which is not selected: what is trained is trained. The test
+split is never read here.
 """
 
 import logging
@@ -84,6 +86,7 @@ def fit(
             f"is complete only from {method.complete_from:g} of it on: an epoch without it could be selected. "
             "Raise training.select_from, or let the method's stage or annealing end earlier."
         )
+    start = _start_of(method) if settings.pretrained_share else {}
     state = _start(method, settings, checkpoint, key)
     progress = state.progress
     if not progress.history:
@@ -108,11 +111,12 @@ def fit(
         row = _run_epoch(state, train, settings, seed=seed)
         progress.epoch += 1
         if progress.epoch % settings.validate_every == 0 or progress.epoch == settings.epochs:
-            with _weights(method, state.average):
+            evaluated = _towards(start, state.average, settings.pretrained_share)
+            with _weights(method, evaluated):
                 row |= processes.agreed(measure())
             if row[score] > progress.best_score and progress.epoch > not_before:
                 progress.best_epoch, progress.best_score = progress.epoch, float(row[score])
-                state.best.update({name: tensor.clone() for name, tensor in state.average.items()})
+                state.best.update({name: tensor.clone() for name, tensor in evaluated.items()})
         progress.history.append(row)
         on_epoch(row)
         bar.update()
@@ -169,6 +173,17 @@ def encoder_rates(encoder: TrainedEncoder, settings: Training) -> dict[nn.Parame
     for below, layer in enumerate(reversed(encoder.trained_layers())):
         rates |= dict.fromkeys(layer.parameters(), settings.encoder_learning_rate * settings.layer_decay**below)
     return rates
+
+
+def _start_of(method: Learner) -> dict[str, Tensor]:
+    """The weights, as they are now, of what is a model of its own before any training; by name."""
+    own = {id(weight) for module in method.pretrained_modules() for weight in module.parameters()}
+    return {name: weight.detach().clone() for name, weight in method.named_parameters() if id(weight) in own}
+
+
+def _towards(start: Mapping[str, Tensor], weights: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """`weights` with those of `start` mixed in by a share."""
+    return weights | {name: weights[name].lerp(value, share) for name, value in start.items()}
 
 
 def _save(state: State, folder: Path, key: str) -> None:

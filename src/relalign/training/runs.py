@@ -10,6 +10,7 @@ import torch
 from relalign import tracking
 from relalign.errors import RelalignError
 from relalign.features.batches import SplitData
+from relalign.features.encoders.low_rank import merge_low_rank, with_low_rank
 from relalign.features.encoders.trained import TrainedEncoder
 from relalign.layout import Layout
 from relalign.methods import trained_method
@@ -24,6 +25,7 @@ from relalign.retrieval.finished import finished
 from relalign.retrieval.index import write_index
 from relalign.settings import Params
 from relalign.settings.methods.cca import Cca
+from relalign.settings.params import NO_LAYERS
 from relalign.system.artifacts import publish, read_manifest
 from relalign.training.history import Row, write_history
 from relalign.training.loop import fit
@@ -124,6 +126,8 @@ def _fit(
             on_epoch=lambda row: tracked.log_epoch(row, step=int(row["epoch"])),
         )
         history = progress.history
+        for encoder in encoders.values():
+            merge_low_rank(encoder)
     save_model(
         draft,
         module,
@@ -142,9 +146,16 @@ def starting_method(
     """A method as its training starts: pretrained encoders, towers at CCA, fusion at the text encoder if asked
     for; on the device of `data`, the training split. Beside it what `save_model` wants to know."""
     encoders = trained_encoders(params, layout)
+    if params.training.lora_rank and not encoders:  # a study sets cuts, which no file's check has seen
+        raise RelalignError(f"{NO_LAYERS}.")
     widths = widths_of(*open_stores(params, layout), encoders)
     fusion, layers = fusion_start(params, layout)
     trained = build_method(settings, params.backbone, widths, seed=seed, encoders=encoders, fusion=fusion)
+    if params.training.lora_rank:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for encoder in encoders.values():
+                with_low_rank(encoder, params.training.lora_rank)
     if fusion is not None:
         start_fusion(trained.backbone, layers)
     trained.to(data.image_ids.device)

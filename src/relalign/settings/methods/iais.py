@@ -28,8 +28,9 @@ class Iais(Section):
     """Of the task's loss. Source: released: 1."""
     matching_pairs: Count = 32
     """Of a batch, how many pairs are fused. Unit: pairs. Source: released: 64 queries a direction."""
-    alignment: Literal["singular", "distributed", "soft"] = "singular"
-    """The form of IAIS. Source: released: singular."""
+    alignment: Literal["singular", "distributed", "soft", "entropy"] = "singular"
+    """The form of IAIS; `entropy` is a control of ours that aligns how flat attention is and not where it looks.
+    Source: released: singular."""
     renormalise: bool = False
     """Of `singular`: norm the rows again. Source: released: false."""
     anchors: Annotated[
