@@ -215,3 +215,24 @@ def test_a_regime_that_does_not_fit_is_named(tmp_path, change, said):
 def test_a_regime_is_not_named_as_another_folder_of_results():
     with pytest.raises(ValueError, match="'clean' is taken"):
         small_study(regimes={"clean": REGIME})
+
+
+def test_claims_about_a_variant_that_is_not_run_are_about_what_stands_for_it(project, tmp_path):
+    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
+    variants = {
+        "cca": {"of": "cca"},
+        "contrastive": {"of": "contrastive"},
+        "contrastive-other": {"of": "contrastive", "datasets": ["flickr8k"], "elsewhere": "contrastive"},
+    }
+    study = small_study(variants=variants, sweep=small_study().sweep.model_dump() | {"variants": ["contrastive"]})
+    results = Results(quick_params(), study, tmp_path, "openmoji")
+    assert results.variants() == ["cca", "contrastive"]
+    found = judge_claims(
+        [(Claim("", "", name, ("rsum",), ("cca",)),) for name in ("contrastive", "contrastive-other")], results, 2
+    )
+    assert found[0].parts[0].contrast == found[1].parts[0].contrast
+    wrong = {**variants, "cca": {"of": "cca", "elsewhere": "nothing"}}
+    content = small_study(variants=wrong).model_dump(mode="json", exclude_none=True)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(RelalignError, match=r"variants\.cca\.elsewhere: 'nothing' is not one"):
+        load_study(tmp_path / "study.yaml", quick_params())

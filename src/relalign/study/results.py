@@ -67,7 +67,9 @@ class Results:
 
     def variants(self) -> list[str]:
         """Those with results on clean data, in the order of study.yaml."""
-        return [name for name in self.study.variants if self.seeds((name, CLEAN))]
+        return [
+            name for name in self.study.variants if (name, CLEAN) in self._planned and self.seeds((name, CLEAN))
+        ]
 
     def comparable(self) -> list[str]:
         """Those of them with their method's own model and training: between others, these differ too."""
@@ -75,13 +77,13 @@ class Results:
 
     def seeds(self, *wheres: Where) -> tuple[int, ...]:
         """The seeds that all of these were run with."""
-        done = [{seed for there, seed in self._runs if there == where} for where in wheres]
+        done = [{seed for there, seed in self._runs if there == self._standing(where)} for where in wheres]
         return tuple(sorted(set.intersection(*done)))
 
     def check_planned(self, *wheres: Where) -> None:
         """Raise `NotPlannedError` for what study.yaml does not ask for."""
         for where in wheres:
-            if where not in self._planned:
+            if self._standing(where) not in self._planned:
                 raise NotPlannedError(where[0])
 
     def systems(self, *wheres: Where) -> list[System]:
@@ -94,6 +96,13 @@ class Results:
         if not shared:
             raise NotRunError("a seed in common")
         return [self.system(where, shared) for where in wheres]
+
+    def _standing(self, where: Where) -> Where:
+        """What claims about a variant are about: itself, or what stands for it where it is not run."""
+        variant = self.study.variants.get(where[0])
+        if where in self._planned or variant is None or variant.elsewhere is None:
+            return where
+        return variant.elsewhere, where[1]
 
     def value(self, where: Where, seed: int, metric: str) -> float | None:
         """One number of one run."""
@@ -125,6 +134,7 @@ class Results:
 
     def captions(self, variant: str) -> int:
         """How many captions of an image a step of this variant contrasts it with."""
+        variant = self._standing((variant, CLEAN))[0]
         if variant in self._captions:
             return self._captions[variant]
         of = self.study.variants[variant].of
@@ -137,6 +147,7 @@ class Results:
 
     def system(self, where: Where, seeds: tuple[int, ...]) -> System:
         """One variant under one condition over these of its seeds."""
+        where = self._standing(where)
         if (where, seeds) not in self._systems:
             made = summarise([self._runs[where, seed].result for seed in seeds], self.images, self._weights)
             self._systems[where, seeds] = _with_mean_ndcg(made)

@@ -55,12 +55,14 @@ class Variant(Section):
     """A method of params.yaml, as tuned, with some of its settings changed: an ablation.
 
     `seeds` and `datasets` are its own if it is not to be run with all of the study's; `[]`: in regimes alone.
+    Where it is not run, claims about it are about `elsewhere`.
     """
 
     of: Name
     change: Changes = {}
     seeds: Annotated[tuple[NonNegativeCount, ...], Field(strict=False, min_length=1)] | None = None
     datasets: Annotated[tuple[Name, ...], Field(strict=False)] | None = None
+    elsewhere: Name | None = None
 
     @property
     def comparable(self) -> bool:
@@ -281,6 +283,10 @@ def load_study(path: Path, params: Params) -> Study:
         for dataset in variant.datasets or ():
             if dataset not in study.datasets:
                 raise RelalignError(f"{path}: variants.{name}.datasets: '{dataset}' is not one of 'datasets'.")
+        if variant.elsewhere is not None and variant.elsewhere not in study.variants:
+            raise RelalignError(
+                f"{path}: variants.{name}.elsewhere: '{variant.elsewhere}' is not one of 'variants'."
+            )
         if variant.of not in study.search.methods:
             raise RelalignError(f"{path}: variants.{name}.of: '{variant.of}' has no entry in search.methods.")
         changed(params, study, variant.of, variant.change, where=f"{path}: variants.{name}.change")
