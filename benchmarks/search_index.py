@@ -52,7 +52,12 @@ def codes(rows):
     return index
 
 
-KINDS = {"Flat": flat, "lists": lambda rows: build_index(rows, exact_below=0).index, "HNSW": graph, "PQ": codes}
+KINDS = {
+    "Flat": flat,
+    "lists": lambda rows: build_index(rows, rows, exact_below=0).index,
+    "HNSW": graph,
+    "PQ": codes,
+}
 
 
 def main():

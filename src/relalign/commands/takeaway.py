@@ -10,9 +10,9 @@ from relalign.report.model_card import write_model_card
 from relalign.retrieval.exported import load_exported, read_exported, write_exported
 from relalign.retrieval.onnx_files import check_onnx_is_installed, write_onnx
 from relalign.settings import Params, load_params
-from relalign.system.artifacts import MANIFEST, publish
+from relalign.system.artifacts import publish
 from relalign.system.disk import full_disk_explained
-from relalign.training.history import validation_rsum
+from relalign.training.selection import trained_seeds, validation_scores
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,21 +42,26 @@ def run(options: argparse.Namespace) -> None:
 
 
 def best_seed(params: Params, layout: Layout, method: str) -> tuple[int, str]:
-    """The trained seed of a method whose selected epoch has the best Rsum on validation (of equal ones the first).
+    """The trained seed of a method whose selected epoch is the best on validation (of equal ones the first).
 
     With why, in words. Raises `RelalignError` if none is trained.
     """
-    folders = (path.parents[1].name for path in layout.run(method, 0).parent.glob(f"seed*/model/{MANIFEST}"))
-    seeds = sorted(int(name[4:]) for name in folders if name[4:].isdigit())
-    if not seeds:
+    if not trained_seeds(layout, method):
         raise RelalignError(
             f"'{method}' is not trained on {params.dataset}: {layout.run(method, 0).parent} has no seed*/model. "
             f"Run `relalign stage train --method {method} --seed 0`, or all of it with `snakemake --cores all`."
         )
-    rsums = {seed: validation_rsum(layout.run(method, seed) / "model") for seed in seeds}
-    best = max(seeds, key=lambda seed: rsums[seed])
-    tried = ", ".join(f"{seed}: {rsum:.1f}" for seed, rsum in rsums.items())
-    return best, f"the best validation Rsum of the seeds trained; {tried}"
+    scores = validation_scores(params, layout, tuple(dict.fromkeys((*params.methods, method))))
+    own = {seed: score for (name, seed), score in scores.items() if name == method}
+    if params.datasets[params.dataset].rotate_validation:
+        tried = ", ".join(f"{seed}: {score:+.1f}" for seed, score in own.items())
+        why = (
+            f"of the seeds trained the one most above the methods' mean Rsum on its own validation split; {tried}"
+        )
+    else:
+        tried = ", ".join(f"{seed}: {score:.1f}" for seed, score in own.items())
+        why = f"the best validation Rsum of the seeds trained; {tried}"
+    return max(own, key=own.__getitem__), why
 
 
 def _check_replaceable(output: Path) -> None:

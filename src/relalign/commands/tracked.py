@@ -13,7 +13,7 @@ from relalign.evaluation.result_files import read_metrics
 from relalign.layout import Layout
 from relalign.settings import Params
 from relalign.system.artifacts import read_manifest
-from relalign.training.history import validation_rsum
+from relalign.training.selection import validation_scores
 
 LOADER = "relalign.retrieval.mlflow_model"  # by name: only what is logged is imported
 
@@ -24,13 +24,16 @@ def track_results(params: Params, layout: Layout) -> bool:
         return True
     runs = [(method, seed) for method in params.methods for seed in params.seeds]
     evaluations = [_evaluation(params, layout, *run) for run in runs]
-    rsums = [validation_rsum(layout.run(*run) / "model") for run in runs]
-    best = int(np.argmax(rsums))
-    method, seed = runs[best]
+    scores = validation_scores(params, layout, tuple(params.methods))
+    best = max(runs, key=scores.__getitem__)
+    method, seed = best
+    why = f"the best Rsum on validation, {scores[best]:.1f}"
+    if params.datasets[params.dataset].rotate_validation:
+        why = f"most above the methods' mean Rsum on its seed's own validation split, by {scores[best]:.1f}"
     champion = tracking.Champion(
-        evaluations[best],
+        evaluations[runs.index(best)],
         _model(params, layout, method, seed, whole=True),
-        f"{method}, seed {seed}: of {len(runs)} runs the best Rsum on validation, {rsums[best]:.1f}.",
+        f"{method}, seed {seed}: of {len(runs)} runs {why}.",
     )
     return tracking.add_evaluations(
         params.tracking, evaluations, root=layout.root, dataset=params.dataset, champion=champion

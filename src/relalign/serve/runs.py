@@ -80,7 +80,10 @@ def open_runs(params: Params, layout: Layout, methods: Sequence[str], *, seed: i
 def _open(params: Params, layout: Layout, method: str, seed: int, loaded: dict[Any, Any]) -> Run:
     model = RetrievalModel.of_run(params, layout, method=method, seed=seed, loaded=loaded)
     embeddings = load_embeddings(layout.run(method, seed) / "embeddings")
-    indexes = {"image": build_index(embeddings.image), "text": build_index(embeddings.text)}
+    indexes = {
+        "image": build_index(embeddings.image, embeddings.text),
+        "text": build_index(embeddings.text, embeddings.image),
+    }
     return Run(method, seed, model, embeddings, indexes, params, layout)
 
 
