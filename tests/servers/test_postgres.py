@@ -6,9 +6,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
+import numpy as np
+import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from relalign.retrieval.embeddings import load_embeddings
 from tests.servers import postgres
 from tests.tracking.test_tracking import WORKER
 from tests.workflow.clone import METHODS, SEEDS, Clone
@@ -50,8 +54,8 @@ def test_sixteen_jobs_at_once_share_a_server_on_postgresql_and_lose_nothing(serv
 
 
 @pytest.mark.workflow
-def test_the_pipelines_runs_and_their_files_are_on_the_server(
-    project: Clone, server: str, monkeypatch: pytest.MonkeyPatch
+def test_the_pipelines_runs_their_files_and_the_champion_are_on_the_server(
+    project: Clone, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.run("rm", "-rf", "results", ".dvc/cache", "mlflow.db")
     environment = {**project.environment(), "MLFLOW_TRACKING_URI": server}
@@ -67,3 +71,14 @@ def test_the_pipelines_runs_and_their_files_are_on_the_server(
         names = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert {"artifacts.json", "history.csv"} <= names
     assert not (project.root / "mlflow.db").exists()
+    version = client.get_model_version_by_alias("relalign-tiny", "champion")
+    method, seed = (client.get_run(version.run_id).data.tags[name] for name in ("method", "seed"))
+    folder = project.root / f"results/tiny/{method}/seed{seed}/embeddings"
+    wanted = load_embeddings(folder)
+    captions = pd.read_parquet(project.root / "data/pairs/tiny/pairs.parquet").set_index("caption_id")["caption"]
+    texts = [captions[row] for row in wanted.text_ids[:5]]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.chdir(tmp_path)
+    model = mlflow.pyfunc.load_model("models:/relalign-tiny@champion")
+    vectors = model.predict(pd.DataFrame({"text": texts, "image": [None] * len(texts)}))
+    np.testing.assert_allclose(vectors, wanted.text[:5], atol=1e-4)
