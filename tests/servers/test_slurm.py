@@ -118,14 +118,14 @@ def test_a_job_killed_for_its_memory_is_run_again_with_more(
     untrained: Clone, trained: Clone, slurm: Cluster
 ) -> None:
     rules, before = untrained.root / "workflow/rules/runs.smk", len(slurm.jobs())
-    text, number = re.subn(r"mem_mb=growing\([^)]*\)", "mem_mb=growing(300)", rules.read_text())
+    text, number = re.subn(r"mem_mb=growing\([^)]*\)", "mem_mb=growing(400)", rules.read_text())
     assert number == 3
     rules.write_text(text)
     ended(submit(untrained, f"{RUN}/metrics.json"))
-    # It takes 470 MB at least, and more where torch has kernels for wider registers.
+    # It takes 470 MB on some machines, more than 800 on others; a third attempt is the last.
     jobs = new_jobs(slurm, before)
     assert len(jobs) > 1
-    assert [job[2] for job in jobs] == [f"{300 * (attempt + 1)}M" for attempt in range(len(jobs))]
+    assert [job[2] for job in jobs] == [f"{400 * (attempt + 1)}M" for attempt in range(len(jobs))]
     assert [job[0] for job in jobs][-1] == "COMPLETED"
     assert_same(untrained, trained)
 
