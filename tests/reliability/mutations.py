@@ -54,7 +54,8 @@ def _outcome(promise: Promise, folder: Path) -> str:
     except subprocess.TimeoutExpired:
         return f"no end in {SECONDS} s"
     finally:
-        shutil.rmtree(folder)
+        for left in (folder, folder.with_name(f"{folder.name}.tmp")):
+            shutil.rmtree(left, ignore_errors=True)
     if code == 0:
         return SKIPPED if re.search(r"^1 skipped", output, re.M) else "SURVIVED"
     broken = re.search(
@@ -71,13 +72,16 @@ def _copy(folder: Path) -> Path:
         if (REPOSITORY / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
+    subprocess.run(
+        ["git", "init", "--quiet"], cwd=folder, check=True
+    )  # tests of the workflow clone what git lists
     return folder
 
 
 def _pytest(folder: Path, tests: Sequence[str] | dict[str, None]) -> tuple[int, str]:
     """pytest's exit status and output; hypothesis takes the same examples each time."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *OPTIONS, f"--basetemp={folder}/.tmp", *tests],
+        [sys.executable, "-m", "pytest", *OPTIONS, f"--basetemp={folder}.tmp", *tests],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": f"{folder}/src", "CI": "true"},
         stdout=subprocess.PIPE,
