@@ -22,6 +22,7 @@ CODE = (
     "features/batches.py",
     "features/encoders/base.py",
     "features/encoders/efficientnet_lite.py",
+    "features/encoders/low_rank.py",
     "features/encoders/part.py",
     "features/encoders/pretrained.py",
     "features/encoders/trained.py",
